@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The collector: merges the agents' frames exactly once and turns usage into invoices.
+//!
+//! The rings, arrows inward: surfaces ([`api`], [`cli`], [`jobs`]) → domain ([`merge`], [`usage`], [`rating`],
+//! [`credits`], [`billing`], [`catalog`], …) → the traits of [`storage`], which engines implement. [`collector`] is the
+//! composition root: it opens the rooms in order, doors last, and closes them in the reverse order.
+//!
+//! What the collector is not: it keeps no raw events (agents do, for a while), it never talks to a card network, and it
+//! computes no taxes. Its hard limits are in `submeter_common::limits` and in [`config`].
+
+pub mod auth;
