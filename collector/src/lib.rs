@@ -8,3 +8,8 @@
 //! computes no taxes. Its hard limits are in `submeter_common::limits` and in [`config`].
 
 pub mod auth;
+pub mod agents;
+pub mod completeness;
+pub mod merge;
+pub mod storage;
+pub mod usage;

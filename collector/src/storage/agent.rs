@@ -1,0 +1,50 @@
+//! Agents: who sends, how far each one is.
+
+use async_trait::async_trait;
+use submeter_common::id::AgentId;
+use submeter_common::protocol::{Position, RegisterRequest, RegisterStatus};
+use submeter_common::time::Timestamp;
+
+use super::StorageError;
+use crate::agents::Agent;
+
+/// The answer to a register.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The epoch of the session that begins.
+    pub epoch: u64,
+    /// How far the collector has applied this agent's frames.
+    pub applied: Position,
+    /// How the agent's account of itself compares with what is stored.
+    pub status: RegisterStatus,
+}
+
+/// Whether an agent was retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum RetireOutcome {
+    /// It no longer holds a period back.
+    Retired,
+    /// It was before.
+    AlreadyRetired,
+    /// No such agent.
+    NotFound,
+}
+
+/// Keeps agents.
+#[async_trait]
+pub trait AgentStore: Send + Sync + 'static {
+    /// Begins a session of an agent, new or known, and writes an audit record where the agent's state
+    /// was rolled back or lost.
+    async fn register(&self, request: &RegisterRequest, now: Timestamp) -> Result<Registration, StorageError>;
+
+    /// Returns all agents, by id.
+    async fn agents(&self) -> Result<Vec<Agent>, StorageError>;
+
+    /// Returns an agent.
+    async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
+
+    /// Takes an agent out of the number of those that a period waits for. Frames it still sends are
+    /// refused as fenced until it registers again.
+    async fn retire_agent(&self, id: AgentId, now: Timestamp) -> Result<RetireOutcome, StorageError>;
+}

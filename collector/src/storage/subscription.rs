@@ -1,0 +1,72 @@
+//! Subscriptions, and which of them are due.
+
+use async_trait::async_trait;
+use submeter_common::id::{CustomerId, MeterId};
+use submeter_common::time::Timestamp;
+
+use super::{Page, StorageError};
+use crate::billing::{Invoice, Settlement};
+use crate::subscription::{Subscription, SubscriptionId};
+
+/// What became of a new subscription.
+#[derive(Debug, Clone)]
+#[must_use]
+pub enum CreateOutcome {
+    /// Written, with its opening invoice where there was one to issue.
+    Created(Option<Box<Invoice>>),
+    /// Another active subscription of the customer has this meter: both would bill the same usage.
+    /// Nothing was written.
+    MeterInUse {
+        /// The meter that both name.
+        meter_id: MeterId,
+        /// The subscription that has it.
+        subscription_id: SubscriptionId,
+    },
+    /// The id is taken, or a grant of the opening changed meanwhile; nothing was written.
+    Conflict,
+}
+
+/// Which subscriptions to list; all conditions hold together.
+#[derive(Debug, Clone, Default)]
+pub struct SubscriptionFilter {
+    /// Only this customer's.
+    pub customer_id: Option<CustomerId>,
+}
+
+/// Keeps subscriptions.
+#[async_trait]
+pub trait SubscriptionStore: Send + Sync + 'static {
+    /// Writes a new subscription with what its opening settles (invoice, grants, transfers), all or
+    /// nothing, after checking in the same critical section that no meter would be billed twice.
+    /// `opening.expected_next_period` is not looked at.
+    async fn create_subscription(&self, opening: Settlement) -> Result<CreateOutcome, StorageError>;
+
+    /// Returns a subscription.
+    async fn subscription(&self, id: &SubscriptionId) -> Result<Option<Subscription>, StorageError>;
+
+    /// Lists subscriptions, newest first.
+    async fn subscriptions(
+        &self,
+        filter: &SubscriptionFilter,
+        page: Page,
+    ) -> Result<Vec<Subscription>, StorageError>;
+
+    /// Returns up to `limit` active subscriptions whose open period has ended at `now`, the longest
+    /// overdue first. Costs what it returns, not what is stored. `after` continues behind an entry
+    /// of the answer before, so that periods that have to wait do not hide those behind them.
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<&DueCursor>,
+        limit: usize,
+    ) -> Result<Vec<Subscription>, StorageError>;
+}
+
+/// Names a place in the list of what is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueCursor {
+    /// The end of the last returned subscription's open period.
+    pub period_end: Timestamp,
+    /// The last returned subscription.
+    pub subscription_id: SubscriptionId,
+}
