@@ -1,0 +1,163 @@
+//! The one place that turns outcomes and errors into HTTP.
+//!
+//! Permanent refusals are never 5xx and transient ones never 4xx, because clients retry by that rule. Internal detail
+//! goes to the log; the caller gets the code, the field and what was expected.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::auth::Scope;
+use crate::storage::StorageError;
+
+/// Tells the official SDKs, which retry every 409, that this one will not go away.
+pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// How long a caller should wait after a transient refusal.
+const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(2);
+
+/// A refusal as it leaves the collector.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: Cow<'static, str>,
+    message: String,
+    field: Option<String>,
+    retry_after: Option<Duration>,
+    retry_is_useless: bool,
+}
+
+/// The body of every refusal.
+#[derive(Serialize)]
+struct Body<'a> {
+    code: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+impl ApiError {
+    /// A refusal with this status and code.
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            field: None,
+            retry_after: None,
+            retry_is_useless: false,
+        }
+    }
+
+    /// 422: the request does not have the right form; `field` says where.
+    pub fn invalid(code: &'static str, field: impl Into<String>, expected: impl std::fmt::Display) -> Self {
+        let field = field.into();
+        let message = format!("{field}: {expected}");
+        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
+    }
+
+    /// 422 `INVALID_FIELD`.
+    pub fn field(field: impl Into<String>, expected: impl std::fmt::Display) -> Self {
+        Self::invalid("INVALID_FIELD", field, expected)
+    }
+
+    /// 400: well formed, but not acceptable.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 404 `<NOUN>_NOT_FOUND`.
+    pub fn not_found(code: &'static str, noun: &str, id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, format!("there is no {noun} `{id}`"))
+    }
+
+    /// 409 that a retry of the same request cannot cure.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self { retry_is_useless: true, ..Self::new(StatusCode::CONFLICT, code, message) }
+    }
+
+    /// 409 `CONCURRENT_CHANGE`: somebody else changed the same thing meanwhile; the same request may succeed again.
+    pub fn concurrent_change(noun: &str, id: &str) -> Self {
+        let message = format!("the {noun} `{id}` was changed by another request meanwhile: send the request again");
+        Self::new(StatusCode::CONFLICT, "CONCURRENT_CHANGE", message)
+    }
+
+    /// 401: no key, or one that is not known or no longer good. The two are not told apart.
+    pub fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "UNAUTHORIZED",
+            "a valid API key is needed: send `Authorization: Bearer smk_…`",
+        )
+    }
+
+    /// 403: the key is good, but not for this.
+    pub fn missing_scope(scope: Scope) -> Self {
+        let message = format!("this key does not have the scope `{scope}`, which this request needs");
+        Self::new(StatusCode::FORBIDDEN, "MISSING_SCOPE", message)
+    }
+
+    /// 413 with the limit.
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("the body is larger than the limit of {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
+    }
+
+    /// 503 with `Retry-After`: the same request will succeed later.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_UNAVAILABLE),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", message)
+        }
+    }
+
+    /// 500: a fault of the collector. What is known of it goes to the log only.
+    pub fn internal(detail: impl std::fmt::Display) -> Self {
+        tracing::error!(%detail, "a request failed through a fault of the collector");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "INTERNAL_ERROR",
+            "the collector failed to answer; its log has the details",
+        )
+    }
+
+    /// The status that will be answered.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Unavailable(detail) => {
+                tracing::warn!(%detail, "the storage is unavailable");
+                ApiError::unavailable("the storage cannot serve this request now; nothing is lost, try again")
+            }
+            StorageError::Corrupt { .. } | StorageError::Refused(_) => ApiError::internal(error),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = Body { code: &self.code, message: &self.message, field: self.field.as_deref() };
+        let mut response = (self.status, Json(&body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+        }
+        if self.retry_is_useless {
+            headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,101 @@
+//! Logs and metrics: the one place that names them.
+//!
+//! Logs go to standard error, for people by default and as JSON on request; they never carry payloads or secrets.
+//! Metrics are kept in process and rendered for Prometheus by `GET /metrics`.
+
+use std::io::IsTerminal as _;
+use std::sync::OnceLock;
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// Names of all metrics of the collector.
+pub mod metric {
+    /// Requests answered, by route, method and status.
+    pub const REQUESTS: &str = "submeter_collector_http_requests_total";
+    /// Seconds from a request's head to its answer's head, by route.
+    pub const REQUEST_SECONDS: &str = "submeter_collector_http_request_seconds";
+    /// Connections open now.
+    pub const CONNECTIONS: &str = "submeter_collector_http_connections";
+    /// Frames received, by result.
+    pub const FRAMES: &str = "submeter_collector_frames_total";
+    /// Bytes of frames that were applied.
+    pub const FRAME_BYTES: &str = "submeter_collector_frame_bytes_total";
+    /// Rows of frames that were applied.
+    pub const FRAME_ROWS: &str = "submeter_collector_frame_rows_total";
+    /// Rows set aside because they could not be merged.
+    pub const ROWS_QUARANTINED: &str = "submeter_collector_rows_quarantined_total";
+    /// Agents registered, by what the collector made of them.
+    pub const REGISTERS: &str = "submeter_collector_registers_total";
+    /// Invoices issued.
+    pub const INVOICES: &str = "submeter_collector_invoices_issued_total";
+    /// Runs of the billing job, by outcome.
+    pub const BILLING_RUNS: &str = "submeter_collector_billing_runs_total";
+}
+
+/// Seconds at which request times are counted: from a read in memory to the request time-out.
+const SECONDS_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// How log lines look.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per entry, coloured on a terminal.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Starts logging to standard error. `RUST_LOG` may say which modules log how much; `info` otherwise.
+///
+/// A second call in one process changes nothing, so that tests may start several collectors.
+pub fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}
+
+static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Starts the metrics recorder of this process, or returns the one that runs.
+///
+/// # Errors
+/// When another recorder was installed in this process.
+pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
+    if let Some(handle) = RECORDER.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(metric::REQUEST_SECONDS.to_owned()), &SECONDS_BUCKETS)?
+        .install_recorder();
+    match handle {
+        Ok(handle) => {
+            describe();
+            Ok(RECORDER.get_or_init(|| handle).clone())
+        }
+        // Two threads may get here at once; the loser takes the winner's.
+        Err(error) => RECORDER.get().cloned().ok_or(error),
+    }
+}
+
+fn describe() {
+    describe_counter!(metric::REQUESTS, "Requests answered, by route, method and status.");
+    describe_histogram!(metric::REQUEST_SECONDS, "Seconds from a request's head to its answer's head, by route.");
+    describe_gauge!(metric::CONNECTIONS, "Connections open now.");
+    describe_counter!(metric::FRAMES, "Frames received, by result.");
+    describe_counter!(metric::FRAME_BYTES, "Bytes of frames that were applied.");
+    describe_counter!(metric::FRAME_ROWS, "Rows of frames that were applied.");
+    describe_counter!(metric::ROWS_QUARANTINED, "Rows set aside because they could not be merged.");
+    describe_counter!(metric::REGISTERS, "Registers of agents, by status.");
+    describe_counter!(metric::INVOICES, "Invoices issued.");
+    describe_counter!(metric::BILLING_RUNS, "Runs of the billing job, by outcome.");
+}
