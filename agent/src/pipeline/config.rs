@@ -1,0 +1,84 @@
+//! Every budget of the state directory in one place, with its default and the reason for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use submeter_common::limits::{HORIZON_FUTURE_DEFAULT, HORIZON_PAST_DEFAULT};
+
+/// Settings of the agent's durable core.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    /// The state directory; created when missing, locked while open.
+    pub data_dir: PathBuf,
+    /// How long an event id is remembered; never less than the whole horizon.
+    pub dedup_retention: Duration,
+    /// Ids in one dedup generation: the exact in-memory map holds at most two of these.
+    pub dedup_generation_ids_max: usize,
+    /// Journal bytes kept for explain, inspect and backfill, once a checkpoint covers them.
+    pub journal_bytes_max: u64,
+    /// Age up to which covered journal records are kept.
+    pub journal_age_max: Duration,
+    /// Bytes of unacknowledged frames above which new events are refused.
+    pub outbox_bytes_max: u64,
+    /// Bytes of acknowledged frames kept for a collector that was restored from an older backup.
+    pub acknowledged_bytes_max: u64,
+    /// Age up to which acknowledged frames are kept.
+    pub acknowledged_age_max: Duration,
+    /// Event bytes in one journal record (one fsync).
+    pub commit_bytes_max: usize,
+    /// Requests that may wait for the committer before new ones are refused.
+    pub queue_requests_max: usize,
+    /// Event bytes that may wait for the committer before new requests are refused.
+    pub queue_bytes_max: usize,
+    /// Longest time between two checkpoints while events arrive; bounds the replay at start.
+    pub checkpoint_interval: Duration,
+    /// Most journal bytes between two checkpoints; bounds the replay at start.
+    pub checkpoint_bytes_max: u64,
+    /// An idle agent seals an empty frame this often, so that its watermark advances.
+    pub heartbeat_interval: Duration,
+    /// Rows in one frame.
+    pub frame_rows_max: usize,
+    /// Open partials held in memory; beyond it they spill to the state directory at the next checkpoint.
+    pub open_partials_in_memory_max: usize,
+    /// Distinct groups of one meter between two seals; the rest folds into `__other__`.
+    pub groups_per_meter_max: usize,
+    /// Free disk bytes below which new events are refused.
+    pub disk_free_bytes_min: u64,
+    /// How old an event may be at admission; the watermark stays this far behind the clock.
+    pub horizon_past: Duration,
+    /// How far ahead of the clock an event may be at admission.
+    pub horizon_future: Duration,
+}
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl StoreConfig {
+    /// The default budgets for a state directory at `data_dir`.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            dedup_retention: 24 * HOUR,
+            // 7/8 of a power of two fills the hash table exactly: 8.6 MiB.
+            dedup_generation_ids_max: 229_376,
+            journal_bytes_max: GIB,
+            journal_age_max: 24 * HOUR,
+            outbox_bytes_max: 4 * GIB,
+            acknowledged_bytes_max: 256 * MIB,
+            acknowledged_age_max: 24 * HOUR,
+            commit_bytes_max: 2 * 1024 * 1024,
+            queue_requests_max: 4096,
+            queue_bytes_max: 16 * 1024 * 1024,
+            checkpoint_interval: Duration::from_secs(5),
+            checkpoint_bytes_max: 64 * MIB,
+            heartbeat_interval: Duration::from_secs(60),
+            frame_rows_max: 20_000,
+            open_partials_in_memory_max: 100_000,
+            groups_per_meter_max: 100_000,
+            disk_free_bytes_min: 512 * MIB,
+            horizon_past: HORIZON_PAST_DEFAULT,
+            horizon_future: HORIZON_FUTURE_DEFAULT,
+        }
+    }
+}
