@@ -14,4 +14,5 @@ mod settlement;
 pub use invoice::{
     CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, LineSource, NewInvoice,
 };
+pub use crate::id::InvoiceId;
 pub use settlement::{GrantChange, Settlement};

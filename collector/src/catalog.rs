@@ -5,11 +5,15 @@
 
 #![deny(clippy::float_arithmetic)]
 
-mod check;
+pub(crate) mod check;
 mod price;
 mod product;
 
 pub use price::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
+pub use crate::{
+    credits::{CreditAttachment, CreditEntitlement},
+    id::{CreditEntitlementId, ProductId},
+};
 pub use product::{NewProduct, Product, ProductUpdate};
 
 use serde::Serialize;

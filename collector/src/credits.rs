@@ -10,5 +10,6 @@ pub mod burn_down;
 mod entitlement;
 mod grant;
 
-pub use entitlement::{CreditAttachment, CreditEntitlement, OverageBehavior, Rollover};
+pub use entitlement::{CreditAttachment, CreditEntitlement, OverageBehavior, Rollover, check_credits};
+pub use crate::id::{CreditEntitlementId, GrantId};
 pub use grant::{Grant, GrantSource};

@@ -7,10 +7,12 @@
 
 pub mod period;
 
+pub use crate::id::SubscriptionId;
+
 use crate::{
     catalog::Price,
     credits::CreditAttachment,
-    id::{ProductId, SubscriptionId},
+    id::ProductId,
     metadata::Metadata,
     money::Currency,
 };

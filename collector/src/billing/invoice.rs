@@ -1,7 +1,7 @@
 //! Invoices, and lines from which each amount can be derived again.
 
 use crate::{
-    id::{EntitlementId, GrantId, InvoiceId, ProductId, SubscriptionId},
+    id::{CreditEntitlementId, GrantId, InvoiceId, ProductId, SubscriptionId},
     money::{Currency, Decimal},
 };
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,7 @@ pub enum LineKind {
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CreditUse {
     /// The kind of credits.
-    pub credit_entitlement_id: EntitlementId,
+    pub credit_entitlement_id: CreditEntitlementId,
     /// Name of one credit.
     pub unit: String,
     /// How many units of the meter one credit buys.

@@ -1,8 +1,8 @@
 //! Kinds of credits, and their attachment to products.
 
 use crate::{
-    catalog::{CatalogError, Frequency},
-    id::{AttachmentId, EntitlementId},
+    catalog::{CatalogError, Frequency, check},
+    id::{AttachmentId, CreditEntitlementId},
     money::{Currency, Decimal},
 };
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,16 @@ use submeter_common::time::Timestamp;
 
 /// Most digits after the point that credits can have.
 const PRECISION_MAX: u8 = 10;
+/// Most digits before the point that an amount of credits can have.
+const CREDITS_WHOLE_DIGITS_MAX: usize = 18;
+/// Longest life of a grant: 20 years, as long as a subscription can be.
+const EXPIRY_DAYS_MAX: u32 = 7_305;
 
 /// A kind of credits.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CreditEntitlement {
     /// The id.
-    pub id: EntitlementId,
+    pub id: CreditEntitlementId,
     /// Display name.
     pub name: String,
     /// What it is, for people.
@@ -80,7 +84,7 @@ pub struct CreditAttachment {
     /// The id of this attachment.
     pub id: AttachmentId,
     /// The kind of credits.
-    pub credit_entitlement_id: EntitlementId,
+    pub credit_entitlement_id: CreditEntitlementId,
     /// Its name when it was attached.
     pub credit_entitlement_name: String,
     /// Its unit when it was attached.
@@ -115,16 +119,144 @@ impl CreditEntitlement {
     /// # Errors
     /// The first field that is out of range or cannot be billed so far.
     pub fn check(&self) -> Result<(), CatalogError> {
+        check::name("name", &self.name)?;
+        check::name("unit", &self.unit)?;
         if self.precision > PRECISION_MAX {
             return Err(CatalogError::invalid("precision", "expected 0 to 10 digits after the point"));
         }
-        check_terms(&Terms {
-            path: "",
+        let terms = Terms {
+            prefix: String::new(),
+            precision: self.precision,
+            expires_after_days: self.expires_after_days,
             rollover: &self.rollover,
             behavior: self.overage_behavior,
-            price_per_unit: self.price_per_unit.as_ref(),
+            limit: self.overage_limit.as_ref(),
+            price: self.price_per_unit.as_ref(),
             currency: self.currency,
-            overage_limit: self.overage_limit.as_ref(),
-        })
+        };
+        terms.check()
+    }
+
+    /// Returns the terms of this entitlement as a product's attachment of `credits_amount` credits each period; the caller
+    /// overwrites what the product says otherwise.
+    #[must_use]
+    pub fn attach(&self, credits_amount: Decimal, now: Timestamp) -> CreditAttachment {
+        CreditAttachment {
+            id: AttachmentId::fresh(now),
+            credit_entitlement_id: self.id.clone(),
+            credit_entitlement_name: self.name.clone(),
+            credit_entitlement_unit: self.unit.clone(),
+            precision: self.precision,
+            credits_amount,
+            expires_after_days: self.expires_after_days,
+            rollover: self.rollover.clone(),
+            overage_enabled: self.overage_enabled,
+            overage_limit: self.overage_limit.clone(),
+            overage_behavior: self.overage_behavior,
+            currency: self.currency,
+            price_per_unit: self.price_per_unit.clone(),
+            low_balance_threshold_percent: None,
+            proration_behavior: "no_prorate".to_owned(),
+        }
+    }
+}
+
+impl CreditAttachment {
+    /// Checks the terms; `path` is where the attachment is in the request, `currency` what the product is billed in.
+    ///
+    /// # Errors
+    /// The first field that is out of range or cannot be billed so far.
+    pub fn check(&self, path: &str, currency: Currency) -> Result<(), CatalogError> {
+        let credits = format!("{path}.credits_amount");
+        check_credits(&credits, &self.credits_amount, self.precision)?;
+        if self.low_balance_threshold_percent.is_some_and(|percent| percent > 100) {
+            let field = format!("{path}.low_balance_threshold_percent");
+            return Err(CatalogError::invalid(field, "expected 0 to 100 percent"));
+        }
+        let terms = Terms {
+            prefix: format!("{path}."),
+            precision: self.precision,
+            expires_after_days: self.expires_after_days,
+            rollover: &self.rollover,
+            behavior: self.overage_behavior,
+            limit: self.overage_limit.as_ref(),
+            price: self.price_per_unit.as_ref(),
+            currency: self.currency,
+        };
+        terms.check()?;
+        self.check_overage_price(path, currency)
+    }
+
+    fn check_overage_price(&self, path: &str, currency: Currency) -> Result<(), CatalogError> {
+        if !self.overage_enabled || self.overage_behavior != OverageBehavior::InvoiceAtBilling {
+            return Ok(());
+        }
+        if self.price_per_unit.is_none() {
+            let message = "expected a price per credit, because overage is invoiced";
+            return Err(CatalogError::invalid(format!("{path}.price_per_unit"), message));
+        }
+        if self.currency.is_some_and(|told| told != currency) {
+            let message = format!("expected {currency}, the currency of the product's price");
+            return Err(CatalogError::invalid(format!("{path}.currency"), message));
+        }
+        Ok(())
+    }
+}
+
+/// Checks an amount of credits to grant: above zero, within the precision and below 10^18.
+///
+/// # Errors
+/// Names `field` and what was expected.
+pub fn check_credits(field: &str, amount: &Decimal, precision: u8) -> Result<(), CatalogError> {
+    let fits = amount.whole_digits() <= CREDITS_WHOLE_DIGITS_MAX && amount.fraction_digits() <= usize::from(precision);
+    if amount.is_positive() && fits {
+        return Ok(());
+    }
+    let message = format!("expected more than 0 credits, at most 18 digits before and {precision} after the point");
+    Err(CatalogError::invalid(field, message))
+}
+
+/// The terms that an entitlement and an attachment share.
+struct Terms<'a> {
+    prefix: String,
+    precision: u8,
+    expires_after_days: Option<u32>,
+    rollover: &'a Rollover,
+    behavior: OverageBehavior,
+    limit: Option<&'a Decimal>,
+    price: Option<&'a Decimal>,
+    currency: Option<Currency>,
+}
+
+impl Terms<'_> {
+    fn check(&self) -> Result<(), CatalogError> {
+        let field = |name: &str| format!("{}{name}", self.prefix);
+        if self.rollover.enabled {
+            let message = "expected false: rollover is not billed by this version";
+            return Err(CatalogError::unsupported(field("rollover_enabled"), message));
+        }
+        if matches!(self.behavior, OverageBehavior::CarryDeficit | OverageBehavior::CarryDeficitAutoRepay) {
+            let message = "expected forgive_at_reset or invoice_at_billing: carried deficits are not billed by this version";
+            return Err(CatalogError::unsupported(field("overage_behavior"), message));
+        }
+        if self.expires_after_days.is_some_and(|days| days == 0 || days > EXPIRY_DAYS_MAX) {
+            let message = format!("expected 1 to {EXPIRY_DAYS_MAX} days");
+            return Err(CatalogError::invalid(field("expires_after_days"), message));
+        }
+        if let Some(limit) = self.limit {
+            let fits = limit.whole_digits() <= CREDITS_WHOLE_DIGITS_MAX;
+            if limit.is_negative() || !fits || limit.fraction_digits() > usize::from(self.precision) {
+                let message = format!("expected 0 or more credits with at most {} digits after the point", self.precision);
+                return Err(CatalogError::invalid(field("overage_limit"), message));
+            }
+        }
+        if let Some(price) = self.price {
+            check::unit_price(&field("price_per_unit"), price)?;
+            if self.currency.is_none() {
+                let message = "expected a currency, because price_per_unit is set";
+                return Err(CatalogError::invalid(field("currency"), message));
+            }
+        }
+        Ok(())
     }
 }
