@@ -21,6 +21,8 @@ pub enum FrameOutcome {
         rows: u64,
         /// Rows set aside because they do not fit what is stored.
         quarantined: u64,
+        /// Whether the agent's receipts contradict themselves or those before; it is on the audit log.
+        unconserved: bool,
     },
     /// This frame was applied before: nothing to do, and a success for the sender.
     Duplicate {

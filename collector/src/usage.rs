@@ -6,7 +6,6 @@
 //! merge of the minutes.
 
 pub mod cell;
-pub mod codec;
 pub mod range;
 pub mod source;
 
@@ -14,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use submeter_common::aggregate::Group;
 use submeter_common::time::Period;
 
-pub use cell::{Cell, CellError};
-pub use range::Level;
+pub use cell::Cell;
+pub use range::{Level, Segment};
 pub use source::Source;
 
 /// One group's usage over a range.

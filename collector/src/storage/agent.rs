@@ -44,7 +44,7 @@ pub trait AgentStore: Send + Sync + 'static {
     /// Returns an agent.
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
 
-    /// Takes an agent out of the number of those that a period waits for. Frames it still sends are
-    /// refused as fenced until it registers again.
+    /// Takes an agent out of the number of those that a period waits for, for good. Frames it still
+    /// sends are fenced until it registers again, and then applied: usage is never refused.
     async fn retire_agent(&self, id: AgentId, now: Timestamp) -> Result<RetireOutcome, StorageError>;
 }

@@ -9,7 +9,9 @@ use submeter_common::meter::Meter;
 use submeter_common::protocol::Catalog;
 
 use super::{PutOutcome, StorageError};
-use crate::catalog::{CreditEntitlement, CreditEntitlementId, Product, ProductId};
+use crate::catalog::Product;
+use crate::credits::CreditEntitlement;
+use crate::id::{EntitlementId, ProductId};
 
 /// The whole catalog as of one version.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +23,7 @@ pub struct CatalogSnapshot {
     /// All products, archived ones too.
     pub products: BTreeMap<ProductId, Product>,
     /// All credit entitlements, deleted ones too.
-    pub entitlements: BTreeMap<CreditEntitlementId, CreditEntitlement>,
+    pub entitlements: BTreeMap<EntitlementId, CreditEntitlement>,
 }
 
 impl CatalogSnapshot {

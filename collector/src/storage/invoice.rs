@@ -4,11 +4,10 @@ use async_trait::async_trait;
 use submeter_common::id::CustomerId;
 
 use super::{Page, StorageError};
-use crate::billing::{Invoice, InvoiceId, Settlement};
-use crate::catalog::CreditEntitlementId;
+use crate::billing::{Invoice, Settlement};
 use crate::credits::Grant;
+use crate::id::{EntitlementId, InvoiceId, SubscriptionId};
 use crate::ledger::Transfer;
-use crate::subscription::SubscriptionId;
 
 /// What became of a settlement.
 #[derive(Debug, Clone)]
@@ -34,8 +33,9 @@ pub struct InvoiceFilter {
 #[async_trait]
 pub trait InvoiceStore: Send + Sync + 'static {
     /// Writes a period's settlement whole: subscription, invoice with the next number of its year,
-    /// grants and transfers. Compare-and-set on `expected_next_period` and on each grant's
-    /// `remaining_before`, so that running it twice, or from two places, settles once.
+    /// grants and transfers. Compare-and-set on `expected_next_period` and on each changed grant, so that
+    /// running it twice, or from two places, settles once. A transfer whose idempotency key is known
+    /// is skipped: it was posted before.
     async fn settle(&self, settlement: Settlement) -> Result<SettleOutcome, StorageError>;
 
     /// Returns an invoice.
@@ -48,7 +48,7 @@ pub trait InvoiceStore: Send + Sync + 'static {
     async fn grants(
         &self,
         customer: &CustomerId,
-        entitlement: Option<&CreditEntitlementId>,
+        entitlement: Option<&EntitlementId>,
     ) -> Result<Vec<Grant>, StorageError>;
 
     /// Lists a customer's transfers, newest first.

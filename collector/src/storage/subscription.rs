@@ -6,7 +6,8 @@ use submeter_common::time::Timestamp;
 
 use super::{Page, StorageError};
 use crate::billing::{Invoice, Settlement};
-use crate::subscription::{Subscription, SubscriptionId};
+use crate::id::SubscriptionId;
+use crate::subscription::Subscription;
 
 /// What became of a new subscription.
 #[derive(Debug, Clone)]

@@ -1,15 +1,70 @@
 //! The merged usage of one customer, meter, group and window, with its sources.
 
+use bincode::{Decode, Encode};
 use submeter_common::aggregate::{AggregateError, AggregationKind, Partial};
-use submeter_common::id::AgentId;
 
 use super::source::{self, Source};
 
 /// A partial and where it came from. The events of the sources add up to the partial's, always.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Cell {
     /// The merged partial.
     pub partial: Partial,
-    /// Who contributed, sorted by agent.
+    /// Who contributed, sorted by agent, at most one entry each.
     pub sources: Vec<Source>,
+}
+
+impl Cell {
+    /// Returns the cell of a window in which nothing happened.
+    pub fn identity(kind: AggregationKind) -> Self {
+        Self { partial: Partial::identity(kind), sources: Vec::new() }
+    }
+
+    /// Tells whether `partial` can be merged into this cell, without changing it.
+    ///
+    /// # Errors
+    /// When the partial is of another aggregation, or a count or sum would overflow.
+    pub fn fits(&self, partial: &Partial) -> Result<(), AggregateError> {
+        if self.partial.kind() != partial.kind() {
+            return Err(AggregateError::KindMismatch);
+        }
+        let count = self.partial.events.checked_add(partial.events);
+        let non_numeric = self.partial.non_numeric.checked_add(partial.non_numeric);
+        if count.is_none() || non_numeric.is_none() {
+            return Err(AggregateError::Overflow);
+        }
+        // Only a sum can overflow in its state, and a sum is a few words to try on a copy.
+        if partial.kind() == AggregationKind::Sum { self.partial.clone().merge(partial) } else { Ok(()) }
+    }
+
+    /// Merges a partial together with its source.
+    ///
+    /// # Errors
+    /// As [`Cell::fits`]; the cell is unchanged then.
+    pub fn add(&mut self, partial: &Partial, from: &Source) -> Result<(), AggregateError> {
+        debug_assert_eq!(partial.events, from.events, "a source counts the partial's events");
+        self.partial.merge(partial)?;
+        // Cannot overflow where the partial's own count did not: the sources add up to it.
+        if source::add(&mut self.sources, from) { Ok(()) } else { Err(AggregateError::Overflow) }
+    }
+
+    /// Merges another cell.
+    ///
+    /// # Errors
+    /// As [`Cell::fits`]; the cell is unchanged then.
+    pub fn merge(&mut self, other: &Cell) -> Result<(), AggregateError> {
+        self.partial.merge(&other.partial)?;
+        for from in &other.sources {
+            if !source::add(&mut self.sources, from) {
+                return Err(AggregateError::Overflow);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether the law of sources holds.
+    pub fn is_conserved(&self) -> bool {
+        let sum = self.sources.iter().try_fold(0_u64, |sum, from| sum.checked_add(from.events));
+        sum == Some(self.partial.events)
+    }
 }
