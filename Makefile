@@ -1,0 +1,41 @@
+# Submeter's doors. Each installs what it lacks, says so, and has nothing to set up the second time.
+#
+# One profile (release) and one target directory outside the checkout for all of them, so that
+# RocksDB is compiled once per machine. Every cargo call names the whole workspace: choosing a
+# package alone would choose other features of shared crates and build them again.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/submeter/target
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+WHOLE := --release --workspace --locked
+BIN := $(CARGO_TARGET_DIR)/release
+
+.PHONY: help setup build demo demo-stop test lint bench
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:
+	@.make/setup
+
+build: setup ## compile everything
+	@cargo build $(WHOLE) --all-targets
+
+demo: build ## a collector, two agents, a month of usage, exact invoices; left running
+	@$(BIN)/submeter-demo run
+
+demo-stop: ## stop what `make demo` left running
+	@if [ -x $(BIN)/submeter-demo ]; then $(BIN)/submeter-demo stop; else echo 'no demo was built'; fi
+
+test: build ## every test, those that start the real binaries too
+	@cargo test $(WHOLE)
+
+lint: setup ## formatting and clippy, warnings are errors
+	@cargo fmt --all --check
+	@cargo clippy $(WHOLE) --all-targets -- -D warnings
+
+bench: build ## events per second acknowledged, memory, bytes per event
+	@$(BIN)/submeter-bench

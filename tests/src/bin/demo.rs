@@ -1,0 +1,13 @@
+//! `make demo` and `make demo-stop`.
+
+use anyhow::{Result, bail};
+use submeter_tests::demo;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("run") | None => demo::run().await,
+        Some("stop") => demo::stop().await,
+        Some(other) => bail!("`{other}` is no command: run or stop"),
+    }
+}

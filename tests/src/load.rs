@@ -1,0 +1,223 @@
+//! The load generator behind `make bench`: how many events a second one agent acknowledges, each
+//! acknowledgement after an fsync, and what it costs in memory and in bytes to the collector.
+//!
+//! Generator, agent and collector share the machine, so the numbers are a lower bound. Each shape of
+//! traffic runs against a fresh agent for a fixed time; a shape is a batch size and a number of
+//! connections. The traffic is that of 1 000 customers, four kinds of events and seven meters.
+
+mod connection;
+mod traffic;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
+use serde_json::json;
+
+use crate::builders;
+use crate::system::{Agent, Api, System};
+use connection::Connection;
+use traffic::Traffic;
+
+/// Time each shape is measured for, after a warm-up.
+const MEASURED: Duration = Duration::from_secs(12);
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// One shape of traffic.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    batch: usize,
+    connections: usize,
+}
+
+const SHAPES: [Shape; 3] = [
+    Shape {
+        batch: 1_000,
+        connections: 4,
+    },
+    Shape {
+        batch: 100,
+        connections: 16,
+    },
+    Shape {
+        batch: 1,
+        connections: 64,
+    },
+];
+
+/// What one shape measured.
+#[derive(Debug)]
+struct Measurement {
+    events: u64,
+    seconds_tenths: u64,
+    latencies: Vec<Duration>,
+    agent_bytes: u64,
+    collector_bytes: u64,
+    frame_bytes: u64,
+    accepted: u64,
+}
+
+/// Runs every shape and prints a table.
+///
+/// # Errors
+/// When a process does not start or a request is refused.
+pub async fn run() -> Result<()> {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header([
+        "batch",
+        "connections",
+        "events/s",
+        "requests/s",
+        "p50",
+        "p99",
+        "agent",
+        "collector",
+        "bytes/event",
+    ]);
+    for shape in SHAPES {
+        println!(
+            "» {} events a request, {} connections",
+            shape.batch, shape.connections
+        );
+        table.add_row(row(shape, &measure(shape).await?));
+    }
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    println!("{table}");
+    println!("events/s: acknowledged after fsync; agent, collector: resident memory at the end;");
+    println!("bytes/event: frames sent to the collector, by accepted event.");
+    Ok(())
+}
+
+async fn measure(shape: Shape) -> Result<Measurement> {
+    let mut system = System::start("").await?;
+    create_meters(system.collector.api()).await?;
+    let mut agent = system.agent("agent", "flush_interval = \"2s\"").await?;
+    let address = agent.api().base().trim_start_matches("http://").to_owned();
+
+    let counting = Arc::new(AtomicU64::new(0));
+    let end = Instant::now() + WARM_UP + MEASURED;
+    let workers: Vec<_> = (0..shape.connections)
+        .map(|worker| {
+            let (address, counting) = (address.clone(), Arc::clone(&counting));
+            std::thread::spawn(move || work(&address, worker, shape.batch, end, &counting))
+        })
+        .collect();
+    tokio::time::sleep(WARM_UP).await;
+    let (first, from) = (counting.load(Ordering::Relaxed), Instant::now());
+    tokio::time::sleep(MEASURED).await;
+    let (last, took) = (counting.load(Ordering::Relaxed), from.elapsed());
+
+    let mut latencies = Vec::new();
+    for worker in workers {
+        latencies.extend(
+            worker
+                .join()
+                .map_err(|_| anyhow::anyhow!("a worker panicked"))??,
+        );
+    }
+    latencies.sort();
+    agent.flush().await?;
+    Ok(Measurement {
+        events: last - first,
+        seconds_tenths: u64::try_from(took.as_millis() / 100)?,
+        latencies,
+        agent_bytes: agent.process().resident_bytes()?,
+        collector_bytes: system.collector.process().resident_bytes()?,
+        frame_bytes: counter(&agent, "submeter_agent_frame_bytes_sent_total").await?,
+        accepted: counter(&agent, "submeter_agent_accepted_events_total").await?,
+    })
+}
+
+/// Sends batches over one connection until `end`; how long each took.
+fn work(
+    address: &str,
+    worker: usize,
+    batch: usize,
+    end: Instant,
+    counting: &AtomicU64,
+) -> Result<Vec<Duration>> {
+    let mut connection = Connection::open(address)?;
+    let mut traffic = Traffic::new(worker);
+    let mut latencies = Vec::new();
+    while Instant::now() < end {
+        let body = traffic.batch(batch);
+        let start = Instant::now();
+        let status = connection.post("/events/ingest", body)?;
+        ensure!(status == 200, "status {status}");
+        latencies.push(start.elapsed());
+        counting.fetch_add(u64::try_from(batch)?, Ordering::Relaxed);
+    }
+    Ok(latencies)
+}
+
+async fn create_meters(api: &Api) -> Result<()> {
+    let on = builders::meter;
+    let eu = |meter| builders::filtered(meter, "region", "equals", json!("eu"));
+    let meters = [
+        on("Calls", "kind-0", "count", "", "call"),
+        on("Calls, eu", "kind-0", "count", "", "call"),
+        on("Tokens", "kind-1", "sum", "tokens", "token"),
+        on("Longest", "kind-1", "max", "tokens", "token"),
+        on("Seconds", "kind-2", "sum", "seconds", "second"),
+        on("Users", "kind-2", "unique_count", "user", "user"),
+        on("Storage", "kind-3", "last", "tokens", "token"),
+    ];
+    for (index, meter) in meters.into_iter().enumerate() {
+        let meter = if index == 1 { eu(meter) } else { meter };
+        builders::create_meter(api, &meter).await?;
+    }
+    Ok(())
+}
+
+/// The value of a counter without labels, or the sum over its labels.
+async fn counter(agent: &Agent, name: &str) -> Result<u64> {
+    let text = agent.api().get("/metrics").await?.body;
+    let ours = |line: &&str| {
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with([' ', '{']))
+    };
+    let mut sum = 0;
+    for line in text.lines().filter(ours) {
+        let value = line.rsplit(' ').next().context("a value")?;
+        sum += value.parse::<u64>().with_context(|| line.to_owned())?;
+    }
+    Ok(sum)
+}
+
+fn row(shape: Shape, measured: &Measurement) -> Vec<String> {
+    let per_second = measured.events * 10 / measured.seconds_tenths.max(1);
+    let batch = u64::try_from(shape.batch).unwrap_or(u64::MAX);
+    let hundredths = measured.frame_bytes * 100 / measured.accepted.max(1);
+    vec![
+        shape.batch.to_string(),
+        shape.connections.to_string(),
+        per_second.to_string(),
+        (per_second / batch).to_string(),
+        millis(percentile(&measured.latencies, 50)),
+        millis(percentile(&measured.latencies, 99)),
+        mebibytes(measured.agent_bytes),
+        mebibytes(measured.collector_bytes),
+        format!("{}.{:02}", hundredths / 100, hundredths % 100),
+    ]
+}
+
+/// The latency that `percent` of the requests did not exceed; `sorted` ascending.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let at = (sorted.len() * percent / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().unwrap_or_default()
+}
+
+fn millis(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}

@@ -1,0 +1,186 @@
+//! One child process: started with a log file, signalled, waited for, killed when dropped.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::PATIENCE;
+
+/// Variables that would change what a child does and that a test machine may have set.
+const FOREIGN_VARIABLES: [&str; 6] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+];
+
+/// A running child.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    detached: bool,
+}
+
+impl Process {
+    /// Starts `program` in its own process group, its output appended to `log`.
+    ///
+    /// # Errors
+    /// When the program or the log file cannot be opened.
+    pub fn spawn<A: AsRef<OsStr>>(program: &Path, arguments: &[A], log: &Path) -> Result<Self> {
+        let out = OpenOptions::new().create(true).append(true).open(log)?;
+        let err: File = out.try_clone()?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0);
+        for name in FOREIGN_VARIABLES {
+            command.env_remove(name);
+        }
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("SUBMETER_") {
+                command.env_remove(name);
+            }
+        }
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+            detached: false,
+        })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process as a power cut would (SIGKILL) and waits for its end.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends SIGTERM and waits for the end, at most `limit`.
+    ///
+    /// # Errors
+    /// When it is still there after `limit`.
+    pub async fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.ended(limit).await
+    }
+
+    /// Sends any signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.context("a process id")?, signal)?;
+        Ok(())
+    }
+
+    /// Waits for the end, at most `limit`.
+    ///
+    /// # Errors
+    /// When it is still there after `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if start.elapsed() > limit {
+                bail!(
+                    "still running after {limit:?}; its log ends with:\n{}",
+                    self.log_tail()
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Whether the process has ended by itself.
+    #[must_use]
+    pub fn is_over(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Bytes of physical memory in use, from `/proc`.
+    ///
+    /// # Errors
+    /// When the process is gone or the system has no `/proc`.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .context("VmRSS")?;
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .context("a number")?
+            .parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// The last lines it wrote.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Lets the process outlive its handle.
+    pub fn detach(&mut self) {
+        self.detached = true;
+    }
+}
+
+/// Waits until a process has written where it listens; its base URL.
+pub(super) async fn address(file: &Path, process: &mut Process) -> Result<String> {
+    let start = Instant::now();
+    loop {
+        if let Ok(text) = std::fs::read_to_string(file)
+            && text.ends_with('\n')
+        {
+            return Ok(format!("http://{}", text.trim()));
+        }
+        if process.is_over() || start.elapsed() > PATIENCE {
+            bail!(
+                "no {}; the log ends with:\n{}",
+                file.display(),
+                process.log_tail()
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.detached && !self.is_over() {
+            // Nobody is left to tell; the process is only gone earlier than we thought.
+            let _ = self.kill();
+        }
+    }
+}
