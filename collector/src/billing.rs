@@ -7,12 +7,60 @@
 
 #![deny(clippy::float_arithmetic)]
 
+mod adjustment;
+mod billed;
+mod booking;
+mod close;
+mod credit_lines;
+mod gather;
+pub mod history;
 pub mod invoice;
+mod line;
 pub mod number;
+mod opening;
+mod preview;
+mod reading;
+pub mod run;
 mod settlement;
 
-pub use invoice::{
-    CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, LineSource, NewInvoice,
-};
 pub use crate::id::InvoiceId;
+pub use history::{MeterUsage, PeriodUsage, history};
+pub use invoice::{CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, NewInvoice};
+pub use opening::{NewSubscription, OpeningError, open};
+pub use preview::preview;
+pub use run::{RunReport, Waiting, close_due};
 pub use settlement::{GrantChange, Settlement};
+
+use crate::{money::MoneyError, storage::StorageError, subscription::period::OutOfCalendar};
+use submeter_common::{AggregateError, MeterId};
+
+/// Why a period could not be billed. Nothing was written; the period stays open.
+#[derive(Debug, thiserror::Error)]
+pub enum BillingError {
+    /// The storage failed; the next run tries again.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// An amount does not fit; a person has to look.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+    /// A date does not exist; a person has to look.
+    #[error(transparent)]
+    Calendar(#[from] OutOfCalendar),
+    /// Usage of one meter cannot be added up; a person has to look.
+    #[error("the usage of meter {meter_id} cannot be added up: {error}")]
+    Usage {
+        /// The meter.
+        meter_id: MeterId,
+        /// What is wrong with it.
+        error: AggregateError,
+    },
+    /// The subscription prices a meter that the catalog does not have; a person has to look.
+    #[error("the subscription prices meter {0}, which the catalog does not have")]
+    UnknownMeter(MeterId),
+    /// The subscription burns credits that it does not attach; a person has to look.
+    #[error("the subscription burns credits of {0}, which it does not attach")]
+    UnattachedCredits(crate::credits::EntitlementId),
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ mod product;
 pub use price::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 pub use crate::{
     credits::{CreditAttachment, CreditEntitlement},
-    id::{CreditEntitlementId, ProductId},
+    id::{EntitlementId, ProductId},
 };
 pub use product::{NewProduct, Product, ProductUpdate};
 

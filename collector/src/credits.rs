@@ -9,7 +9,8 @@
 pub mod burn_down;
 mod entitlement;
 mod grant;
+pub mod overage;
 
 pub use entitlement::{CreditAttachment, CreditEntitlement, OverageBehavior, Rollover, check_credits};
-pub use crate::id::{CreditEntitlementId, GrantId};
+pub use crate::id::{EntitlementId, GrantId};
 pub use grant::{Grant, GrantSource};

@@ -72,7 +72,7 @@ prefixed_id!(
 );
 prefixed_id!(
     /// Names a credit entitlement: a kind of credits.
-    CreditEntitlementId,
+    EntitlementId,
     "cde_"
 );
 prefixed_id!(

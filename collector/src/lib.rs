@@ -22,3 +22,5 @@ pub mod ledger;
 pub mod metadata;
 pub mod money;
 pub mod subscription;
+pub mod rating;
+pub mod jobs;

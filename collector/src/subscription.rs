@@ -11,11 +11,12 @@ pub use crate::id::SubscriptionId;
 
 use crate::{
     catalog::Price,
-    credits::CreditAttachment,
+    credits::{CreditAttachment, EntitlementId},
     id::ProductId,
     metadata::Metadata,
     money::Currency,
 };
+use period::OutOfCalendar;
 use serde::{Deserialize, Serialize};
 use submeter_common::{
     id::CustomerId,
@@ -60,6 +61,32 @@ pub struct Subscription {
     pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
+}
+
+impl Subscription {
+    /// Returns period `n`, cut at the subscription's end; none when it would begin at or after that.
+    ///
+    /// # Errors
+    /// [`OutOfCalendar`] when it lies beyond the year 9999.
+    pub fn period(&self, n: u32) -> Result<Option<Period>, OutOfCalendar> {
+        let whole = self.whole_period(n)?;
+        let cut = Period { start: whole.start, end: whole.end.min(self.ends_at) };
+        Ok(Some(cut).filter(|cut| cut.start < cut.end))
+    }
+
+    /// Returns period `n` as if the subscription went on for ever.
+    ///
+    /// # Errors
+    /// [`OutOfCalendar`] when it lies beyond the year 9999.
+    pub fn whole_period(&self, n: u32) -> Result<Period, OutOfCalendar> {
+        period::period(self.anchor, self.price.usage_based().payment_frequency, n)
+    }
+
+    /// Returns the credit terms for one kind of credits, if the subscription has them.
+    #[must_use]
+    pub fn credit_terms(&self, entitlement: &EntitlementId) -> Option<&CreditAttachment> {
+        self.credit_entitlements.iter().find(|terms| terms.credit_entitlement_id == *entitlement)
+    }
 }
 
 /// Where a subscription stands.

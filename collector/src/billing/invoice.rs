@@ -1,8 +1,9 @@
 //! Invoices, and lines from which each amount can be derived again.
 
 use crate::{
-    id::{CreditEntitlementId, GrantId, InvoiceId, ProductId, SubscriptionId},
+    id::{EntitlementId, GrantId, InvoiceId, ProductId, SubscriptionId},
     money::{Currency, Decimal},
+    usage::Source,
 };
 use serde::{Deserialize, Serialize};
 use submeter_common::{
@@ -120,8 +121,10 @@ pub struct InvoiceLine {
     pub amount: i64,
     /// On an adjustment: minor units already billed for this meter and service period.
     pub already_billed: Option<i64>,
+    /// Events behind `quantity`; the sources' events add up to it.
+    pub events: u64,
     /// Agents and frames whose rows contributed.
-    pub sources: Vec<LineSource>,
+    pub sources: Vec<Source>,
 }
 
 /// Kinds of lines.
@@ -142,7 +145,7 @@ pub enum LineKind {
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CreditUse {
     /// The kind of credits.
-    pub credit_entitlement_id: CreditEntitlementId,
+    pub credit_entitlement_id: EntitlementId,
     /// Name of one credit.
     pub unit: String,
     /// How many units of the meter one credit buys.
@@ -166,19 +169,6 @@ pub struct GrantUse {
     pub grant_id: GrantId,
     /// How many.
     pub amount: Decimal,
-}
-
-/// Which frames of an agent contributed to a line.
-#[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
-pub struct LineSource {
-    /// The agent.
-    pub agent_id: AgentId,
-    /// First frame that had a row for it.
-    pub first_seq: u64,
-    /// Last frame that had one.
-    pub last_seq: u64,
-    /// Events counted in those rows.
-    pub events: u64,
 }
 
 impl NewInvoice {

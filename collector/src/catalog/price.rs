@@ -1,7 +1,7 @@
 //! Prices: how often a subscription is billed, its fixed fee, and what each meter costs.
 
 use crate::{
-    id::CreditEntitlementId,
+    id::EntitlementId,
     money::{Currency, Decimal},
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -60,7 +60,7 @@ pub enum MeterPricing {
     /// With credits.
     Credits {
         /// The kind of credits.
-        credit_entitlement_id: CreditEntitlementId,
+        credit_entitlement_id: EntitlementId,
         /// How many units of the meter one credit buys.
         meter_units_per_credit: Decimal,
     },

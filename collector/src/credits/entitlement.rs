@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::{CatalogError, Frequency, check},
-    id::{AttachmentId, CreditEntitlementId},
+    id::{AttachmentId, EntitlementId},
     money::{Currency, Decimal},
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ const EXPIRY_DAYS_MAX: u32 = 7_305;
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct CreditEntitlement {
     /// The id.
-    pub id: CreditEntitlementId,
+    pub id: EntitlementId,
     /// Display name.
     pub name: String,
     /// What it is, for people.
@@ -84,7 +84,7 @@ pub struct CreditAttachment {
     /// The id of this attachment.
     pub id: AttachmentId,
     /// The kind of credits.
-    pub credit_entitlement_id: CreditEntitlementId,
+    pub credit_entitlement_id: EntitlementId,
     /// Its name when it was attached.
     pub credit_entitlement_name: String,
     /// Its unit when it was attached.
@@ -252,7 +252,8 @@ impl Terms<'_> {
         }
         if let Some(price) = self.price {
             check::unit_price(&field("price_per_unit"), price)?;
-            if self.currency.is_none() {
+            // An attachment without one is in the currency of its product.
+            if self.currency.is_none() && self.prefix.is_empty() {
                 let message = "expected a currency, because price_per_unit is set";
                 return Err(CatalogError::invalid(field("currency"), message));
             }

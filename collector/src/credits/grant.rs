@@ -1,7 +1,7 @@
 //! Grants: credits given to a customer, with an expiry and a place in the order of burning.
 
 use crate::{
-    id::{CreditEntitlementId, GrantId, SubscriptionId},
+    id::{EntitlementId, GrantId, SubscriptionId},
     money::Decimal,
 };
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct Grant {
     /// Who may burn it.
     pub customer_id: CustomerId,
     /// The kind of credits.
-    pub credit_entitlement_id: CreditEntitlementId,
+    pub credit_entitlement_id: EntitlementId,
     /// Where it came from.
     pub source: GrantSource,
     /// Credits given.

@@ -1,6 +1,6 @@
 //! Accounts of the ledger. Each customer has its own set per unit.
 
-use crate::{id::CreditEntitlementId, money::Currency};
+use crate::{id::EntitlementId, money::Currency};
 use serde::{Deserialize, Serialize};
 
 /// What a transfer moves.
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum LedgerUnit {
     /// Credits of one kind.
-    Credits(CreditEntitlementId),
+    Credits(EntitlementId),
     /// Minor units of one currency.
     Money(Currency),
 }

@@ -121,7 +121,7 @@ impl Decimal {
 }
 
 fn quotient_half_away(above: &BigInt, below: &BigInt) -> BigInt {
-    let twice = above * 2;
+    let twice: BigInt = above * 2;
     let negative = (above < &BigInt::zero()) != (below < &BigInt::zero());
     // |a/b| rounded half up is floor((2|a| + |b|) / 2|b|).
     let magnitude = (BigInt::from(twice.magnitude().clone()) + BigInt::from(below.magnitude().clone()))

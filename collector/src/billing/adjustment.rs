@@ -1,0 +1,169 @@
+//! Late usage: what became known of a period after it was invoiced.
+//!
+//! One rule: what everything known now costs, minus what was billed already. It may be negative. The difference is a line of
+//! the next invoice that names its own service period; the invoice of that period never changes.
+
+use super::{
+    BillingError, CreditUse, InvoiceLine, LineKind,
+    billed::BilledUsage,
+    close::{Closing, Draft},
+    credit_lines::grant_use,
+    line,
+    reading::Reading,
+};
+use crate::{
+    catalog::{MeterPrice, MeterPricing},
+    credits::{
+        CreditAttachment,
+        burn_down::{Draw, Usable, credits_for},
+        overage,
+    },
+    money::{Decimal, MoneyError, round_half_away},
+    rating::{allowance, per_unit},
+};
+use submeter_common::{Meter, Period};
+
+/// A closed period of one meter of which other events are known now than when it was billed last.
+#[derive(Clone, Debug)]
+pub(super) struct LateReading {
+    /// The priced meter, by its place in the price.
+    pub meter_index: usize,
+    /// The closed period.
+    pub period: Period,
+    /// All that is known of it now.
+    pub reading: Reading,
+}
+
+/// What an adjustment is made from.
+struct Correction<'a> {
+    price: &'a MeterPrice,
+    meter: &'a Meter,
+    late: &'a LateReading,
+    before: BilledUsage,
+}
+
+/// Makes the lines for late usage, oldest period first; none for what makes no difference.
+pub(super) fn lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>, BillingError> {
+    let mut lines = Vec::new();
+    for late in &closing.late {
+        let Some((price, reading)) = closing.meters().nth(late.meter_index) else { continue };
+        let before = draft.billed.usage(late.period.start, &price.meter_id).cloned().unwrap_or_default();
+        let correction = Correction { price, meter: &reading.meter, late, before };
+        let line = match &price.pricing {
+            MeterPricing::PerUnit { price_per_unit } => correction.money(price_per_unit)?,
+            MeterPricing::Credits { credit_entitlement_id, meter_units_per_credit } => {
+                let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
+                let terms = closing.subscription.credit_terms(credit_entitlement_id).ok_or_else(unattached)?;
+                correction.credits(closing, draft, terms, meter_units_per_credit)?
+            }
+        };
+        if let Some(line) = line {
+            draft.billed.add(&line);
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+impl Correction<'_> {
+    fn money(&self, price_per_unit: &Decimal) -> Result<Option<InvoiceLine>, MoneyError> {
+        let charge = per_unit::charge(&self.late.reading.quantity, self.price.free_threshold, price_per_unit)?;
+        let amount = self.minus_billed(charge.amount)?;
+        if amount == 0 {
+            return Ok(None);
+        }
+        Ok(Some(InvoiceLine {
+            free_quantity: charge.free_quantity,
+            billed_quantity: &charge.billed_quantity - &self.before.billed_quantity,
+            unit_price: Some(charge.unit_price),
+            amount_exact: &charge.amount_exact - &Decimal::from(self.before.amount),
+            amount,
+            ..self.frame()
+        }))
+    }
+
+    fn credits(
+        &self,
+        closing: &Closing,
+        draft: &mut Draft,
+        terms: &CreditAttachment,
+        units_per_credit: &Decimal,
+    ) -> Result<Option<InvoiceLine>, MoneyError> {
+        let free = allowance::divide(&self.late.reading.quantity, self.price.free_threshold);
+        let needed = credits_for(&free.chargeable, units_per_credit, terms.precision);
+        let held = self.before.credits_used();
+        let draws = self.draw(&(&needed - &held), closing, draft, terms);
+        let drawn = draws.iter().fold(Decimal::zero(), |sum, draw| &sum + &draw.amount());
+        let uncovered = (&(&needed - &held) - &drawn).or_zero();
+        let of_others = &overage_of_period(closing, draft, self.late.period, terms) - &self.before.overage;
+        let invoiced = overage::invoiced(terms, &uncovered, &of_others);
+        let unit_price = overage::price(terms).cloned();
+        let cost = &invoiced * &unit_price.clone().unwrap_or_default();
+        let amount = self.minus_billed(round_half_away(&cost)?)?;
+        if amount == 0 && draws.is_empty() {
+            return Ok(None);
+        }
+        let overage_billed = &invoiced - &self.before.overage;
+        Ok(Some(InvoiceLine {
+            free_quantity: free.free,
+            billed_quantity: overage_billed.clone(),
+            unit_price,
+            amount_exact: &cost - &Decimal::from(self.before.amount),
+            amount,
+            credits: Some(CreditUse {
+                credit_entitlement_id: terms.credit_entitlement_id.clone(),
+                unit: terms.credit_entitlement_unit.clone(),
+                meter_units_per_credit: units_per_credit.clone(),
+                credits_needed: needed,
+                credits_used: drawn,
+                grants: draws.iter().map(grant_use).collect(),
+                overage_credits: uncovered,
+                overage_billed,
+            }),
+            ..self.frame()
+        }))
+    }
+
+    /// Takes `more` credits from the grants of the service period, or gives some back when it is negative.
+    fn draw(&self, more: &Decimal, closing: &Closing, draft: &mut Draft, terms: &CreditAttachment) -> Vec<Draw> {
+        let entitlement = &terms.credit_entitlement_id;
+        let Some(purse) = draft.purses.get_mut(entitlement) else { return Vec::new() };
+        let draws = if more.is_negative() {
+            purse.give_back(&-more, &self.before.credits, closing.now)
+        } else {
+            purse.burn(more, Usable::SomeTimeIn(self.late.period), closing.now).draws
+        };
+        let cause = format!("late:{}:{}", self.late.period.start, self.price.meter_id);
+        for draw in &draws {
+            draft.book.burned(entitlement, &draft.invoice_id, &cause, draw);
+        }
+        draws
+    }
+
+    fn minus_billed(&self, amount: i64) -> Result<i64, MoneyError> {
+        amount.checked_sub(self.before.amount).ok_or(MoneyError::Overflow)
+    }
+
+    fn frame(&self) -> InvoiceLine {
+        InvoiceLine {
+            description: format!("{} (late usage)", self.meter.name),
+            already_billed: Some(self.before.amount),
+            ..line::of_meter(LineKind::Adjustment, self.meter, self.late.period, &self.late.reading)
+        }
+    }
+}
+
+/// Returns the credits of overage invoiced so far in `period`, over all meters that share the kind of credits.
+fn overage_of_period(closing: &Closing, draft: &Draft, period: Period, terms: &CreditAttachment) -> Decimal {
+    let mut sum = Decimal::zero();
+    for (price, _) in closing.meters() {
+        let MeterPricing::Credits { credit_entitlement_id, .. } = &price.pricing else { continue };
+        if *credit_entitlement_id != terms.credit_entitlement_id {
+            continue;
+        }
+        if let Some(usage) = draft.billed.usage(period.start, &price.meter_id) {
+            sum += &usage.overage;
+        }
+    }
+    sum
+}

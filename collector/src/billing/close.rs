@@ -1,0 +1,194 @@
+//! Closing a period: a pure computation from what was read to a settlement.
+//!
+//! The order matters where credits are scarce: late usage of older periods draws first, because it was used first; then the
+//! closed period's meters in the order of the price. Only then do grants expire and new ones begin.
+
+use super::{
+    BillingError, GrantChange, InvoiceLine, InvoiceStatus, NewInvoice, Settlement,
+    adjustment::{self, LateReading},
+    billed::Billed,
+    booking::Book,
+    credit_lines, line, opening,
+    reading::MeterReading,
+};
+use crate::{
+    catalog::{MeterPrice, MeterPricing},
+    credits::{EntitlementId, Grant, burn_down::Purse},
+    id::InvoiceId,
+    money::MoneyError,
+    rating::{allowance, per_unit},
+    subscription::{Subscription, SubscriptionStatus},
+};
+use std::collections::BTreeMap;
+use submeter_common::{AgentId, Period, Timestamp};
+
+/// Everything that closing one period depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    /// The subscription; its open period is the one to close.
+    pub subscription: Subscription,
+    /// One reading per meter of the price, in its order.
+    pub readings: Vec<MeterReading>,
+    /// Closed periods of which more is known than was billed.
+    pub late: Vec<LateReading>,
+    /// What the subscription's invoices have billed so far.
+    pub billed: Billed,
+    /// The customer's grants of every kind of credits that the subscription attaches.
+    pub grants: Vec<Grant>,
+    /// Agents that had not delivered when the wait was over; empty for a complete period.
+    pub missing_agents: Vec<AgentId>,
+    /// The instant of the settlement.
+    pub now: Timestamp,
+}
+
+/// What changes while lines are made.
+pub(super) struct Draft {
+    pub invoice_id: InvoiceId,
+    pub billed: Billed,
+    pub purses: BTreeMap<EntitlementId, Purse>,
+    pub book: Book,
+}
+
+impl Closing {
+    /// Returns the period to close.
+    pub fn period(&self) -> Period {
+        self.subscription.current_period
+    }
+
+    /// Returns each priced meter with its reading.
+    pub fn meters(&self) -> impl Iterator<Item = (&MeterPrice, &MeterReading)> {
+        self.subscription.price.usage_based().meters.iter().zip(&self.readings)
+    }
+
+    fn draft(&self) -> Draft {
+        let subscription = &self.subscription;
+        let n = subscription.next_period.to_string();
+        let mut purses = BTreeMap::new();
+        for terms in &subscription.credit_entitlements {
+            let id = &terms.credit_entitlement_id;
+            let grants = self.grants.iter().filter(|grant| grant.credit_entitlement_id == *id).cloned();
+            purses.insert(id.clone(), Purse::new(grants.collect()));
+        }
+        Draft {
+            invoice_id: InvoiceId::derived(&[subscription.subscription_id.as_str(), &n]),
+            billed: self.billed.clone(),
+            purses,
+            book: Book::new(subscription.customer_id.clone(), self.now),
+        }
+    }
+}
+
+/// Computes the settlement that closes the open period.
+pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
+    let (invoice, mut draft) = bill(closing)?;
+    let mut grants_changed = Vec::new();
+    for (entitlement, mut purse) in std::mem::take(&mut draft.purses) {
+        for (grant, rest) in purse.expire(closing.period().end, closing.now) {
+            draft.book.expired(&entitlement, &grant, &rest);
+        }
+        grants_changed.extend(purse.into_changes().map(|(before, after)| GrantChange { before, after }));
+    }
+    let subscription = advanced(closing)?;
+    let grants_new = opening::grants(&subscription, closing.now);
+    for grant in &grants_new {
+        draft.book.granted(grant);
+    }
+    let invoice = Some(invoice).filter(|invoice| !invoice.lines.is_empty());
+    if let Some(invoice) = &invoice {
+        draft.book.invoiced(&invoice.invoice_id, invoice.total, invoice.currency);
+    }
+    Ok(Settlement {
+        expected_next_period: closing.subscription.next_period,
+        subscription,
+        invoice,
+        grants_changed,
+        grants_new,
+        transfers: draft.book.into_transfers(),
+    })
+}
+
+/// Computes the invoice of the open period, which has no lines when nothing was used and nothing is due.
+pub(super) fn bill(closing: &Closing) -> Result<(NewInvoice, Draft), BillingError> {
+    let mut draft = closing.draft();
+    let corrections = adjustment::lines(closing, &mut draft)?;
+    let mut lines = usage_lines(closing, &mut draft)?;
+    lines.extend(corrections);
+    lines.extend(opening::base_fee(&closing.subscription, next_index(&closing.subscription)?)?);
+    let invoice = invoice(&closing.subscription, draft.invoice_id.clone(), lines, closing.now)?;
+    let invoice = NewInvoice {
+        period: Some(closing.period()),
+        closes_period: Some(closing.subscription.next_period),
+        complete: closing.missing_agents.is_empty(),
+        missing_agents: closing.missing_agents.clone(),
+        ..invoice
+    };
+    Ok((invoice, draft))
+}
+
+/// Makes an invoice of `lines` that closes no period.
+pub(super) fn invoice(
+    subscription: &Subscription,
+    invoice_id: InvoiceId,
+    lines: Vec<InvoiceLine>,
+    now: Timestamp,
+) -> Result<NewInvoice, MoneyError> {
+    let sum = |total: i64, line: &InvoiceLine| total.checked_add(line.amount);
+    let total = lines.iter().try_fold(0_i64, sum).ok_or(MoneyError::Overflow)?;
+    Ok(NewInvoice {
+        invoice_id,
+        // Nothing is owed: zero, or a correction in the customer's favour, which stays on its receivable account.
+        status: if total > 0 { InvoiceStatus::Issued } else { InvoiceStatus::Paid },
+        customer_id: subscription.customer_id.clone(),
+        subscription_id: subscription.subscription_id.clone(),
+        product_id: subscription.product_id.clone(),
+        period: None,
+        closes_period: None,
+        issued_at: now,
+        currency: subscription.currency,
+        lines,
+        total,
+        complete: true,
+        missing_agents: Vec::new(),
+    })
+}
+
+fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>, BillingError> {
+    let mut used = credit_lines::burn(closing, draft)?;
+    let period = closing.period();
+    let mut lines = Vec::new();
+    for (price, reading) in closing.meters().filter(|(_, reading)| reading.total.events > 0) {
+        let quantity = &reading.total.quantity;
+        match &price.pricing {
+            MeterPricing::PerUnit { price_per_unit } => {
+                let charge = per_unit::charge(quantity, price.free_threshold, price_per_unit)?;
+                lines.push(line::usage(&reading.meter, period, &reading.total, charge));
+            }
+            MeterPricing::Credits { credit_entitlement_id, .. } => {
+                let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
+                let terms = closing.subscription.credit_terms(credit_entitlement_id).ok_or_else(unattached)?;
+                let used = used.remove(&price.meter_id).ok_or_else(unattached)?;
+                let overage = line::credit_overage(&reading.meter, period, &used, terms)?;
+                let free = allowance::divide(quantity, price.free_threshold);
+                lines.push(line::credits(&reading.meter, period, &reading.total, free, used));
+                lines.extend(overage);
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn next_index(subscription: &Subscription) -> Result<u32, BillingError> {
+    Ok(subscription.next_period.checked_add(1).ok_or(crate::subscription::period::OutOfCalendar)?)
+}
+
+/// Returns the subscription with the next period open, or expired when there is none.
+fn advanced(closing: &Closing) -> Result<Subscription, BillingError> {
+    let mut subscription = closing.subscription.clone();
+    subscription.next_period = next_index(&subscription)?;
+    subscription.updated_at = closing.now;
+    match subscription.period(subscription.next_period)? {
+        Some(period) => subscription.current_period = period,
+        None => subscription.status = SubscriptionStatus::Expired,
+    }
+    Ok(subscription)
+}

@@ -1,0 +1,142 @@
+//! Reading everything that closing a period depends on.
+
+use super::{
+    BillingError, Invoice,
+    adjustment::LateReading,
+    billed::Billed,
+    close::Closing,
+    reading::{self, MeterReading},
+};
+use crate::{
+    catalog::{MeterPrice, MeterPricing},
+    credits::{Grant, burn_down::Purse},
+    storage::{InvoiceFilter, Page, Storage},
+    subscription::Subscription,
+};
+use std::time::Duration;
+use submeter_common::{AgentId, Meter, Period, Timestamp};
+
+/// How far behind now a closed period's end may lie for its late usage still to be billed. An import reaches back this far;
+/// what is older was settled long ago, and looking for it at every close would cost without end.
+const LATE_USAGE_AGE_MAX: Duration = Duration::from_secs(400 * 86_400);
+/// Invoices read at once.
+const INVOICES_PER_PAGE: u32 = 1_000;
+
+/// Reads what closing the open period of `subscription` at `now` depends on.
+pub(super) async fn gather<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    missing_agents: Vec<AgentId>,
+    now: Timestamp,
+) -> Result<Closing, BillingError> {
+    let catalog = storage.catalog().await?;
+    let invoices = invoices(storage, subscription).await?;
+    let billed = Billed::of(&invoices);
+    let grants = grants(storage, subscription).await?;
+    let closed = closed_periods(subscription, now)?;
+    let mut readings = Vec::new();
+    let mut late = Vec::new();
+    for (index, price) in subscription.price.usage_based().meters.iter().enumerate() {
+        let known = catalog.meters.get(&price.meter_id);
+        let meter = known.cloned().ok_or_else(|| BillingError::UnknownMeter(price.meter_id.clone()))?;
+        late.extend(late_readings(storage, subscription, (index, &meter), &billed, &closed).await?);
+        readings.push(read_meter(storage, subscription, price, meter, &grants).await?);
+    }
+    // Across meters the oldest usage comes first: it burns credits first.
+    late.sort_by_key(|late| (late.period.start, late.meter_index));
+    Ok(Closing { subscription: subscription.clone(), readings, late, billed, grants, missing_agents, now })
+}
+
+/// Returns all invoices of a subscription, oldest first.
+pub(super) async fn invoices<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+) -> Result<Vec<Invoice>, BillingError> {
+    let id = Some(subscription.subscription_id.clone());
+    let filter = InvoiceFilter { subscription_id: id, ..InvoiceFilter::default() };
+    let mut all = Vec::new();
+    for number in 0.. {
+        let page = Page::new(number, INVOICES_PER_PAGE);
+        let invoices = storage.invoices(&filter, page).await?;
+        let full = invoices.len() == page.take();
+        all.extend(invoices);
+        if !full {
+            break;
+        }
+    }
+    all.reverse();
+    Ok(all)
+}
+
+async fn grants<S: Storage + ?Sized>(storage: &S, subscription: &Subscription) -> Result<Vec<Grant>, BillingError> {
+    let mut grants = Vec::new();
+    for terms in &subscription.credit_entitlements {
+        grants.extend(storage.grants(&subscription.customer_id, Some(&terms.credit_entitlement_id)).await?);
+    }
+    Ok(grants)
+}
+
+/// Reads a meter over the open period, and for credits also up to each instant at which a grant begins or ends in it.
+async fn read_meter<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    price: &MeterPrice,
+    meter: Meter,
+    grants: &[Grant],
+) -> Result<MeterReading, BillingError> {
+    let period = subscription.current_period;
+    let customer = &subscription.customer_id;
+    let total = reading::read(storage, customer, &meter, period).await?;
+    let mut up_to = Vec::new();
+    if let MeterPricing::Credits { credit_entitlement_id, .. } = &price.pricing {
+        let of_kind = grants.iter().filter(|grant| grant.credit_entitlement_id == *credit_entitlement_id);
+        for cut in Purse::new(of_kind.cloned().collect()).cuts(period) {
+            let part = Period { start: period.start, end: cut };
+            up_to.push((cut, reading::read(storage, customer, &meter, part).await?.quantity));
+        }
+    }
+    Ok(MeterReading { meter, total, up_to })
+}
+
+/// Returns the closed periods whose late usage is still billed, oldest first.
+fn closed_periods(subscription: &Subscription, now: Timestamp) -> Result<Vec<Period>, BillingError> {
+    let horizon = now.saturating_sub(LATE_USAGE_AGE_MAX);
+    let mut closed = Vec::new();
+    for n in (0..subscription.next_period).rev() {
+        match subscription.period(n)? {
+            Some(period) if period.end >= horizon => closed.push(period),
+            _ => break,
+        }
+    }
+    closed.reverse();
+    Ok(closed)
+}
+
+/// Reads the closed periods in which events of `meter` are known that were not when it was billed.
+///
+/// Events are only ever added, so one look at their number over all closed periods tells that there is nothing to do, which is
+/// nearly always so.
+async fn late_readings<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    (meter_index, meter): (usize, &Meter),
+    billed: &Billed,
+    closed: &[Period],
+) -> Result<Vec<LateReading>, BillingError> {
+    let (Some(first), Some(last)) = (closed.first(), closed.last()) else { return Ok(Vec::new()) };
+    let customer = &subscription.customer_id;
+    let whole = Period { start: first.start, end: last.end };
+    let known = reading::read(storage, customer, meter, whole).await?.events;
+    if known == billed.events_since(first.start, &meter.id) {
+        return Ok(Vec::new());
+    }
+    let mut late = Vec::new();
+    for period in closed {
+        let reading = reading::read(storage, customer, meter, *period).await?;
+        let before = billed.usage(period.start, &meter.id).map_or(0, |usage| usage.events);
+        if reading.events != before {
+            late.push(LateReading { meter_index, period: *period, reading });
+        }
+    }
+    Ok(late)
+}

@@ -1,0 +1,163 @@
+//! The billing run: every due period is closed once, as soon as it is complete.
+//!
+//! The run keeps no state of its own. What is due comes from the storage, what was read is settled by compare-and-set, and a
+//! run that dies anywhere is simply followed by the next one.
+
+use super::{BillingError, Invoice, close, gather};
+use crate::{
+    agents::Agent,
+    completeness::{self, Completeness},
+    storage::{DueCursor, SettleOutcome, Storage, StorageError},
+    subscription::{Subscription, SubscriptionId, SubscriptionStatus},
+};
+use std::time::Duration;
+use submeter_common::{AgentId, Clock, Timestamp};
+
+/// Due subscriptions read at once.
+const DUE_BATCH: usize = 256;
+/// Entries that each list of the report names; the counts go on.
+const REPORT_ENTRIES_MAX: usize = 100;
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub struct RunReport {
+    /// Periods closed.
+    pub closed: u64,
+    /// Invoices issued by that: not every period has one.
+    pub issued: u64,
+    /// Those of them that name missing agents.
+    pub incomplete: u64,
+    /// Periods that wait for agents.
+    pub waiting_count: u64,
+    /// The first of them.
+    pub waiting: Vec<Waiting>,
+    /// Periods that could not be billed.
+    pub failed_count: u64,
+    /// The first of them, with the reason.
+    pub failed: Vec<(SubscriptionId, BillingError)>,
+}
+
+/// A period that has ended and waits for agents to deliver.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Waiting {
+    /// Whose period.
+    pub subscription_id: SubscriptionId,
+    /// Its end, which the agents' watermarks have to reach.
+    pub period_end: Timestamp,
+    /// The agents that have not.
+    pub agents: Vec<AgentId>,
+}
+
+/// Closes every period that is due at the clock's now, subscription by subscription and period after period.
+///
+/// A period waits until every live agent's watermark has reached its end, at most `completeness_wait`; after that it is closed
+/// with the missing agents named on the invoice. One that cannot be billed is reported and left open, and blocks no other.
+///
+/// # Errors
+/// Only when the storage is unavailable; what was closed before that stays closed.
+pub async fn close_due<S: Storage + ?Sized>(
+    storage: &S,
+    clock: &dyn Clock,
+    completeness_wait: Duration,
+) -> Result<RunReport, StorageError> {
+    // Agents are read before any usage: a watermark then never promises more than the usage that is read after it.
+    let agents = storage.agents().await?;
+    let mut run = Run { storage, agents, now: clock.now(), completeness_wait, report: RunReport::default() };
+    let mut after = None;
+    loop {
+        let due = storage.due(run.now, after.as_ref(), DUE_BATCH).await?;
+        let Some(last) = due.last() else { break };
+        after = Some(DueCursor {
+            period_end: last.current_period.end,
+            subscription_id: last.subscription_id.clone(),
+        });
+        for subscription in due {
+            run.close_all(subscription).await?;
+        }
+    }
+    Ok(run.report)
+}
+
+struct Run<'a, S: ?Sized> {
+    storage: &'a S,
+    agents: Vec<Agent>,
+    now: Timestamp,
+    completeness_wait: Duration,
+    report: RunReport,
+}
+
+impl<S: Storage + ?Sized> Run<'_, S> {
+    /// Closes the subscription's periods in order until one is not due, has to wait, or cannot be billed.
+    async fn close_all(&mut self, mut subscription: Subscription) -> Result<(), StorageError> {
+        while is_due(&subscription, self.now) {
+            let Some(missing) = self.missing_agents(&subscription) else { return Ok(()) };
+            match self.close_one(&subscription, missing).await {
+                Ok(Some(next)) => subscription = next,
+                // Somebody else settled this period; the next run sees what is left.
+                Ok(None) => return Ok(()),
+                Err(BillingError::Storage(StorageError::Unavailable(reason))) => {
+                    return Err(StorageError::Unavailable(reason));
+                }
+                Err(error) => {
+                    self.failed(subscription.subscription_id, error);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles the open period; returns the subscription afterwards, or none when it was settled meanwhile.
+    async fn close_one(
+        &mut self,
+        subscription: &Subscription,
+        missing: Vec<AgentId>,
+    ) -> Result<Option<Subscription>, BillingError> {
+        let closing = gather::gather(self.storage, subscription, missing, self.now).await?;
+        let settlement = close::close(&closing)?;
+        let next = settlement.subscription.clone();
+        match self.storage.settle(settlement).await? {
+            SettleOutcome::Settled(invoice) => {
+                self.closed(invoice.as_deref());
+                Ok(Some(next))
+            }
+            SettleOutcome::Stale => Ok(None),
+        }
+    }
+
+    /// Returns the agents to name as missing, or none when the period has to wait.
+    fn missing_agents(&mut self, subscription: &Subscription) -> Option<Vec<AgentId>> {
+        let period_end = subscription.current_period.end;
+        match completeness::assess(&self.agents, period_end, self.now, self.completeness_wait) {
+            Completeness::Complete => Some(Vec::new()),
+            Completeness::Overdue { missing } => Some(missing),
+            Completeness::Waiting { agents } => {
+                self.report.waiting_count += 1;
+                if self.report.waiting.len() < REPORT_ENTRIES_MAX {
+                    let subscription_id = subscription.subscription_id.clone();
+                    self.report.waiting.push(Waiting { subscription_id, period_end, agents });
+                }
+                None
+            }
+        }
+    }
+
+    fn closed(&mut self, invoice: Option<&Invoice>) {
+        self.report.closed += 1;
+        if let Some(invoice) = invoice {
+            self.report.issued += 1;
+            self.report.incomplete += u64::from(!invoice.complete);
+        }
+    }
+
+    fn failed(&mut self, subscription: SubscriptionId, error: BillingError) {
+        self.report.failed_count += 1;
+        if self.report.failed.len() < REPORT_ENTRIES_MAX {
+            self.report.failed.push((subscription, error));
+        }
+    }
+}
+
+fn is_due(subscription: &Subscription, now: Timestamp) -> bool {
+    subscription.status == SubscriptionStatus::Active && subscription.current_period.end <= now
+}

@@ -1,0 +1,72 @@
+//! Background work: what happens by itself as time passes. So far that is billing.
+//!
+//! Each job is idempotent and keeps no state that a restart would miss, so the loop may be stopped anywhere.
+
+use crate::{
+    billing::{self, RunReport},
+    storage::Storage,
+    subscription::SubscriptionId,
+};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::Duration,
+};
+use submeter_common::Clock;
+use tokio::sync::watch;
+
+/// How background work is done.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct JobsConfig {
+    /// Time between two billing runs.
+    pub billing_interval: Duration,
+    /// How long an ended period waits for agents that have not delivered.
+    pub completeness_wait: Duration,
+}
+
+impl Default for JobsConfig {
+    /// A second between runs, so that a backdated subscription is invoiced at once to the eye; three days of waiting, so that
+    /// an agent that is offline over a weekend is still complete.
+    fn default() -> Self {
+        Self { billing_interval: Duration::from_secs(1), completeness_wait: Duration::from_secs(3 * 86_400) }
+    }
+}
+
+/// Runs the jobs until `stop` becomes true (or its sender is gone); a run in progress is finished first.
+pub async fn run<S: Storage + ?Sized>(
+    storage: Arc<S>,
+    clock: Arc<dyn Clock>,
+    config: JobsConfig,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut told = BTreeSet::new();
+    loop {
+        match billing::close_due(&*storage, &*clock, config.completeness_wait).await {
+            Ok(report) => tell(&report, &mut told),
+            Err(error) => tracing::warn!(%error, "billing has to wait: the next run tries again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(config.billing_interval) => {}
+            stopped = stop.wait_for(|stopped| *stopped) => {
+                // A sender that is gone has nobody left to stop us later.
+                drop(stopped);
+                return;
+            }
+        }
+    }
+}
+
+/// Logs what a run did. A period that cannot be billed is told once, not once a second.
+fn tell(report: &RunReport, told: &mut BTreeSet<SubscriptionId>) {
+    if report.closed > 0 {
+        let (closed, issued, incomplete) = (report.closed, report.issued, report.incomplete);
+        tracing::info!(closed, issued, incomplete, "closed billing periods");
+    }
+    let failing: BTreeSet<SubscriptionId> = report.failed.iter().map(|(id, _)| id.clone()).collect();
+    for (subscription, error) in &report.failed {
+        if !told.contains(subscription) {
+            tracing::error!(%subscription, %error, "a billing period cannot be closed; it stays open");
+        }
+    }
+    *told = failing;
+}
