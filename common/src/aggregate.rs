@@ -1,8 +1,9 @@
 //! Partials: what is kept of many events, and the laws by which they merge.
 //!
-//! A [`Partial`] is a commutative monoid: `merge` is associative and commutative, [`Partial::identity`] is neutral, and
-//! any split of the same events over agents, windows and frames merges to the same result. Merging is *not* idempotent
-//! for count and sum: that each frame counts once is the frame sequence's promise, not the algebra's.
+//! A [`Partial`] is a commutative monoid: `merge` is associative and commutative,
+//! [`Partial::identity`] is neutral, and any split of the same events over agents, windows and
+//! frames merges to the same result. Merging is *not* idempotent for count and sum: that each frame
+//! counts once is the frame sequence's promise, not the algebra's.
 //!
 //! Every step is checked; one that would overflow is an error and leaves the partial as it was.
 
@@ -81,7 +82,11 @@ impl Partial {
             AggregationKind::Last => State::Last(None),
             AggregationKind::UniqueCount => State::Unique(UniqueSet::default()),
         };
-        Partial { events: 0, non_numeric: 0, state }
+        Partial {
+            events: 0,
+            non_numeric: 0,
+            state,
+        }
     }
 
     /// The partial's aggregation.
@@ -99,12 +104,17 @@ impl Partial {
 
     /// Takes in one event that the meter matches.
     ///
-    /// Allocates only for what it has to remember: a value not yet seen (`unique_count`), an id longer than any before
-    /// (`last`).
+    /// Allocates only for what it has to remember: a value not yet seen (`unique_count`), an id
+    /// longer than any before (`last`).
     ///
     /// # Errors
-    /// `aggregation` is of another kind, or the total would overflow; the partial is then unchanged.
-    pub fn observe(&mut self, aggregation: &Aggregation, event: &Event<'_>) -> Result<(), AggregateError> {
+    /// `aggregation` is of another kind, or the total would overflow; the partial is then
+    /// unchanged.
+    pub fn observe(
+        &mut self,
+        aggregation: &Aggregation,
+        event: &Event<'_>,
+    ) -> Result<(), AggregateError> {
         self.expect(aggregation.kind)?;
         let events = self.events.checked_add(1).ok_or(AggregateError::Overflow)?;
         if !self.state.observe(aggregation, event)? {
@@ -121,8 +131,14 @@ impl Partial {
     /// `other` is of another kind, or the total would overflow; the partial is then unchanged.
     pub fn merge(&mut self, other: &Partial) -> Result<(), AggregateError> {
         self.expect(other.kind())?;
-        let events = self.events.checked_add(other.events).ok_or(AggregateError::Overflow)?;
-        let non_numeric = self.non_numeric.checked_add(other.non_numeric).ok_or(AggregateError::Overflow)?;
+        let events = self
+            .events
+            .checked_add(other.events)
+            .ok_or(AggregateError::Overflow)?;
+        let non_numeric = self
+            .non_numeric
+            .checked_add(other.non_numeric)
+            .ok_or(AggregateError::Overflow)?;
         self.state.merge(&other.state)?;
         (self.events, self.non_numeric) = (events, non_numeric);
         Ok(())
@@ -140,7 +156,8 @@ impl Partial {
         }
     }
 
-    /// Tells whether any event contributed, so that [`Partial::value`] is an observation and not a default.
+    /// Tells whether any event contributed, so that [`Partial::value`] is an observation and not a
+    /// default.
     #[must_use]
     pub fn has_value(&self) -> bool {
         self.events > self.non_numeric
@@ -158,13 +175,21 @@ impl Partial {
 
     fn expect(&self, found: AggregationKind) -> Result<(), AggregateError> {
         let expected = self.kind();
-        if expected == found { Ok(()) } else { Err(AggregateError::KindMismatch { expected, found }) }
+        if expected == found {
+            Ok(())
+        } else {
+            Err(AggregateError::KindMismatch { expected, found })
+        }
     }
 }
 
 impl State {
     /// Takes in the event's value; tells whether it had one. Changes nothing where it fails.
-    fn observe(&mut self, aggregation: &Aggregation, event: &Event<'_>) -> Result<bool, AggregateError> {
+    fn observe(
+        &mut self,
+        aggregation: &Aggregation,
+        event: &Event<'_>,
+    ) -> Result<bool, AggregateError> {
         if matches!(self, State::Count) {
             return Ok(true);
         }

@@ -1,9 +1,15 @@
 //! Reading and writing of the compact, hand-laid byte forms (journal events, quantities).
 //!
-//! Lengths are checked against what is left before anything is allocated, and every form has exactly one spelling:
-//! an overlong integer is an error, so that equal values are equal bytes.
+//! Lengths are checked against what is left before anything is allocated, and every form has
+//! exactly one spelling: an overlong integer is an error, so that equal values are equal bytes.
 
+use bincode::{
+    de::{Decoder, read::Reader as _},
+    error::DecodeError,
+};
 use thiserror::Error;
+
+use crate::limits::{ID_BYTES_MAX, METADATA_STRING_CHARS_MAX};
 
 /// Why stored bytes could not be read: they were damaged or are not what they were taken for.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -74,7 +80,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], CodecError> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or(CodecError::Truncated(what))?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(len)
+            .ok_or(CodecError::Truncated(what))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -90,7 +99,11 @@ impl<'a> Reader<'a> {
             value |= bits << shift;
             if byte & 0x80 == 0 {
                 let overlong = byte == 0 && shift > 0;
-                return if overlong { Err(CodecError::Invalid(what)) } else { Ok(value) };
+                return if overlong {
+                    Err(CodecError::Invalid(what))
+                } else {
+                    Ok(value)
+                };
             }
         }
         Err(CodecError::Invalid(what))
@@ -112,4 +125,28 @@ impl<'a> Reader<'a> {
         let len = self.count(usize::MAX, what)?;
         std::str::from_utf8(self.take(len, what)?).map_err(|_| CodecError::Invalid(what))
     }
+}
+
+/// The longest text inside a row: a group value of four-byte characters.
+pub(crate) const TEXT_BYTES_MAX: usize = METADATA_STRING_CHARS_MAX * 4;
+const _: () = assert!(ID_BYTES_MAX <= TEXT_BYTES_MAX);
+
+/// Reads a text in bincode's form, as `String` does, but believes no length beyond `bytes_max`.
+///
+/// bincode allocates what a length claims before it looks whether the bytes are there.
+pub(crate) fn decode_text<D: Decoder>(
+    decoder: &mut D,
+    bytes_max: usize,
+) -> Result<String, DecodeError> {
+    let mut buffer = [0u8; TEXT_BYTES_MAX];
+    let claimed = <u64 as bincode::Decode<D::Context>>::decode(decoder)?;
+    let text = usize::try_from(claimed)
+        .ok()
+        .filter(|len| *len <= bytes_max)
+        .and_then(|len| buffer.get_mut(..len))
+        .ok_or(DecodeError::Other("a text longer than its limit"))?;
+    decoder.claim_bytes_read(text.len())?;
+    decoder.reader().read(text)?;
+    let text = std::str::from_utf8(text).map_err(|inner| DecodeError::Utf8 { inner })?;
+    Ok(text.to_owned())
 }

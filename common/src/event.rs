@@ -1,7 +1,8 @@
 //! One usage action and its admission rules, the same at the agent and at the collector.
 //!
-//! An event is parsed once, borrowed from the request's buffer, and is valid from then on. Its metadata is kept sorted
-//! by key, so that two spellings of the same JSON object are the same event.
+//! An event is parsed once, borrowed from the request's buffer, and is valid from then on. Its
+//! metadata is kept sorted by key, so that two spellings of the same JSON object are the same
+//! event.
 
 use std::{borrow::Cow, hash::Hasher, time::Duration};
 
@@ -14,6 +15,7 @@ use crate::{
 
 mod batch;
 mod codec;
+mod metadata;
 mod parse;
 mod rejection;
 
@@ -64,7 +66,10 @@ pub struct Horizon {
 
 impl Default for Horizon {
     fn default() -> Self {
-        Horizon { past: HORIZON_PAST_DEFAULT, future: HORIZON_FUTURE_DEFAULT }
+        Horizon {
+            past: HORIZON_PAST_DEFAULT,
+            future: HORIZON_FUTURE_DEFAULT,
+        }
     }
 }
 
@@ -88,7 +93,8 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// Reads one event from JSON and checks it against every limit but the horizon.
     ///
-    /// Unknown fields are refused; `null` counts as absent. Without a timestamp the event happened at `now`.
+    /// Unknown fields are refused; `null` counts as absent. Without a timestamp the event happened
+    /// at `now`.
     ///
     /// # Errors
     /// The first thing that is wrong, with its field and what was expected.
@@ -102,20 +108,32 @@ impl<'a> Event<'a> {
     /// `TIMESTAMP_TOO_OLD` or `TIMESTAMP_TOO_NEW`.
     pub fn check_horizon(&self, now: Timestamp, horizon: &Horizon) -> Result<(), Rejection> {
         let (code, expected) = if self.timestamp < now.saturating_sub(horizon.past) {
-            (RejectionCode::TimestampTooOld, format!("at most {} s in the past", horizon.past.as_secs()))
+            (
+                RejectionCode::TimestampTooOld,
+                format!("at most {} s in the past", horizon.past.as_secs()),
+            )
         } else if self.timestamp > now.saturating_add(horizon.future) {
-            (RejectionCode::TimestampTooNew, format!("at most {} s in the future", horizon.future.as_secs()))
+            (
+                RejectionCode::TimestampTooNew,
+                format!("at most {} s in the future", horizon.future.as_secs()),
+            )
         } else {
             return Ok(());
         };
-        let message = format!("timestamp must be {expected}, but is {} (now {now})", self.timestamp);
+        let message = format!(
+            "timestamp must be {expected}, but is {} (now {now})",
+            self.timestamp
+        );
         Err(Rejection::new(code, Some("timestamp"), message))
     }
 
     /// The metadata value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
-        self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+        self.metadata
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value)
     }
 
     /// Appends the compact journal form to `out`.
@@ -133,8 +151,8 @@ impl<'a> Event<'a> {
 
     /// Feeds everything but the id to `hasher`, the time only when the application gave it.
     ///
-    /// A retry of the same event hashes alike whatever the order and spelling of its JSON was; the bytes fed are the
-    /// same on every machine.
+    /// A retry of the same event hashes alike whatever the order and spelling of its JSON was; the
+    /// bytes fed are the same on every machine.
     pub fn hash_payload(&self, hasher: &mut impl Hasher) {
         codec::hash_payload(self, hasher);
     }

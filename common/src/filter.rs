@@ -1,13 +1,15 @@
-//! Which events a meter counts: conditions on metadata, joined by `and` or `or`, nested up to three levels.
+//! Which events a meter counts: conditions on metadata, joined by `and` or `or`, nested up to three
+//! levels.
 //!
-//! A filter is compiled when it is read (numbers are already exact) and evaluated without allocation. It is written
-//! back as it was read, but normalised: where conditions and groups stood in one list, each bare condition is wrapped
-//! as a one-clause `and`.
+//! A filter is compiled when it is read (numbers are already exact) and evaluated without
+//! allocation. It is written back as it was read, but normalised: where conditions and groups stood
+//! in one list, each bare condition is wrapped as a one-clause `and`.
 //!
-//! Rules of comparison: a missing key makes any condition false, the negative ones too. A number compares numerically
-//! with numbers and with strings that are wholly a decimal number; a string with strings, byte by byte; a bool with
-//! bools. `contains` looks into strings only, and bools have no order. Any other pairing is false for every operator
-//! but `not_equals` and `does_not_contain`, for which it is true.
+//! Rules of comparison: a missing key makes any condition false, the negative ones too. A number
+//! compares numerically with numbers and with strings that are wholly a decimal number; a string
+//! with strings, byte by byte; a bool with bools. `contains` looks into strings only, and bools
+//! have no order. Any other pairing is false for every operator but `not_equals` and
+//! `does_not_contain`, for which it is true.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
@@ -94,7 +96,8 @@ pub enum Clause {
 
 /// A compiled filter: within its limits, normalised.
 ///
-/// Read it with [`Filter::parse`] (or serde_json): there is no other way to make one, so that all are valid.
+/// Read it with [`Filter::parse`] (or serde_json): there is no other way to make one, so that all
+/// are valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Filter {
     conjunction: Conjunction,
@@ -105,7 +108,8 @@ impl Filter {
     /// Reads `{"conjunction": …, "clauses": […]}`; `path` is where it stands, for the error's path.
     ///
     /// # Errors
-    /// Names the path of the first fault: a wrong operator, more than three levels, no or more than ten clauses, ….
+    /// Names the path of the first fault: a wrong operator, more than three levels, no or more than
+    /// ten clauses, ….
     pub fn parse(json: &str, path: &str) -> Result<Filter, FilterError> {
         parse::parse(json, path)
     }

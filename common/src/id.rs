@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::limits::ID_BYTES_MAX;
+use crate::{bytes::decode_text, limits::ID_BYTES_MAX};
 
 /// Why a text is not an identifier. The message names the field and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -53,20 +53,31 @@ pub enum IdError {
 /// Says which part of the rule `value` breaks; `field` is named in the message.
 pub fn check_id(field: &str, value: &str) -> Result<(), IdError> {
     if value.is_empty() {
-        return Err(IdError::Empty { field: field.to_owned() });
+        return Err(IdError::Empty {
+            field: field.to_owned(),
+        });
     }
     if value.len() > ID_BYTES_MAX {
-        return Err(IdError::TooLong { field: field.to_owned(), bytes: value.len() });
+        return Err(IdError::TooLong {
+            field: field.to_owned(),
+            bytes: value.len(),
+        });
     }
     if has_control(value) {
-        return Err(IdError::ControlCharacter { field: field.to_owned() });
+        return Err(IdError::ControlCharacter {
+            field: field.to_owned(),
+        });
     }
     Ok(())
 }
 
 /// Tells whether a text holds a control character, C0 or C1.
 pub(crate) fn has_control(text: &str) -> bool {
-    if text.is_ascii() { text.bytes().any(|b| b.is_ascii_control()) } else { text.chars().any(char::is_control) }
+    if text.is_ascii() {
+        text.bytes().any(|b| b.is_ascii_control())
+    } else {
+        text.chars().any(char::is_control)
+    }
 }
 
 macro_rules! text_id {
@@ -144,7 +155,7 @@ macro_rules! text_id {
 
         impl<Context> Decode<Context> for $name {
             fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
-                Self::new(String::decode(decoder)?).map_err(|error| DecodeError::OtherString(error.to_string()))
+                Self::new(decode_text(decoder, ID_BYTES_MAX)?).map_err(|error| DecodeError::OtherString(error.to_string()))
             }
         }
 
@@ -209,7 +220,10 @@ impl fmt::Display for AgentId {
 impl FromStr for AgentId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let malformed = |_| IdError::Malformed { field: "agent_id".to_owned(), expected: "a UUID" };
+        let malformed = |_| IdError::Malformed {
+            field: "agent_id".to_owned(),
+            expected: "a UUID",
+        };
         Uuid::parse_str(text).map(AgentId).map_err(malformed)
     }
 }
@@ -227,7 +241,9 @@ impl<Context> Decode<Context> for AgentId {
 }
 
 impl<'de, Context> BorrowDecode<'de, Context> for AgentId {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }
@@ -274,7 +290,10 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let malformed = || IdError::Malformed { field: "digest".to_owned(), expected: "64 hex digits" };
+        let malformed = || IdError::Malformed {
+            field: "digest".to_owned(),
+            expected: "64 hex digits",
+        };
         let hash = blake3::Hash::from_hex(text).map_err(|_| malformed())?;
         Ok(Digest(*hash.as_bytes()))
     }
@@ -288,6 +307,8 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }

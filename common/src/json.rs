@@ -1,6 +1,7 @@
 //! JSON by its text: what kind a value is, and its digits as they were written.
 //!
-//! serde's own number types would pass fractions through binary floating point, so values are taken as raw text.
+//! serde's own number types would pass fractions through binary floating point, so values are taken
+//! as raw text.
 
 use std::{borrow::Cow, fmt};
 
@@ -65,7 +66,8 @@ impl<'de> Deserialize<'de> for Key<'de> {
     }
 }
 
-/// The fields of an object in their order, values still as text. For the ways that need not be fast.
+/// The fields of an object in their order, values still as text. For the ways that need not be
+/// fast.
 pub(crate) struct Fields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {

@@ -9,8 +9,8 @@
 //! | partial | [`Partial`]: mergeable state of one aggregation |
 //! | frame | [`protocol::Frame`]: what an agent sends, frozen before its first send |
 //!
-//! What is absent on purpose: no I/O, no async, no money, no storage. Nothing here reads a clock but through
-//! [`Clock`], and nothing computes with binary floating point.
+//! What is absent on purpose: no I/O, no async, no money, no storage. Nothing here reads a clock
+//! but through [`Clock`], and nothing computes with binary floating point.
 #![deny(clippy::float_arithmetic)]
 
 pub mod aggregate;
@@ -28,8 +28,8 @@ pub mod time;
 pub use aggregate::{AggregateError, Group, LastValue, Partial, State};
 pub use bytes::CodecError;
 pub use event::{
-    BatchRejection, BatchStatus, EachEvent, Event, EventError, Horizon, Rejection, RejectionCode, Value,
-    check_batch_horizon, parse_batch, parse_each, readable_event_id,
+    BatchRejection, BatchStatus, EachEvent, Event, EventError, Horizon, Rejection, RejectionCode,
+    Value, check_batch_horizon, parse_batch, parse_each, readable_event_id,
 };
 pub use filter::{Filter, FilterError};
 pub use id::{AgentId, CustomerId, Digest, EventId, IdError, MeterId, check_id};

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-/// Most events in one request: what the compatible API allows, and few enough to answer within one fsync.
+/// Most events in one request: what the compatible API allows, and few enough to answer within one
+/// fsync.
 pub const EVENTS_PER_REQUEST_MAX: usize = 1000;
 
 /// Most metadata pairs of one event. Lookups scan the pairs, so the number stays small.
@@ -22,7 +23,8 @@ pub const ID_BYTES_MAX: usize = 256;
 /// Default limit of a request body: 1000 events of 4 KiB each.
 pub const REQUEST_BYTES_MAX_DEFAULT: usize = 4 * 1024 * 1024;
 
-/// Default age up to which an event is admitted. It must not exceed the dedup retention, or a retry could count twice.
+/// Default age up to which an event is admitted. It must not exceed the dedup retention, or a retry
+/// could count twice.
 pub const HORIZON_PAST_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
 /// Default distance into the future up to which an event is admitted: clocks of applications drift.
@@ -43,15 +45,22 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest encoded frame header: thousands of meters with their counts.
 pub const FRAME_HEADER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Largest frame payload once decompressed. It bounds what a hostile frame can make a collector allocate.
+/// Largest frame payload once decompressed. It bounds what a hostile frame can make a collector
+/// allocate.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Most rows in one frame: one atomic write of the collector applies them all.
 pub const FRAME_ROWS_MAX: usize = 100_000;
 
+/// Most bytes that the rows of one frame may take once their shared strings are spelled out in each.
+///
+/// Without it, one long group value named by every row would swell a small frame a thousandfold.
+pub const FRAME_ROW_TEXT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Most digits before the decimal point that an event's number may have.
 ///
-/// With [`NUMBER_FRACTION_DIGITS_MAX`] it leaves room for 10^10 summed events of the largest size in 256 bits.
+/// With [`NUMBER_FRACTION_DIGITS_MAX`] it leaves room for 10^10 summed events of the largest size
+/// in 256 bits.
 pub const NUMBER_INTEGER_DIGITS_MAX: usize = 30;
 
 /// Most digits after the decimal point that an event's number may have, trailing zeros not counted.
@@ -60,7 +69,8 @@ pub const NUMBER_FRACTION_DIGITS_MAX: usize = 36;
 /// Most decimal digits that a 256-bit signed integer always holds.
 const MANTISSA_DIGITS_MAX: usize = 76;
 
-const _: () = assert!(NUMBER_INTEGER_DIGITS_MAX + NUMBER_FRACTION_DIGITS_MAX + 10 <= MANTISSA_DIGITS_MAX);
+const _: () =
+    assert!(NUMBER_INTEGER_DIGITS_MAX + NUMBER_FRACTION_DIGITS_MAX + 10 <= MANTISSA_DIGITS_MAX);
 const _: () = assert!(FRAME_HEADER_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < FRAME_PAYLOAD_BYTES_MAX);
 // One accepted request always fits into one frame's worth of rows per meter.

@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// The ways to reduce events to one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Encode, Decode,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum AggregationKind {
     /// How many events.
@@ -103,7 +105,8 @@ impl Aggregation {
 }
 
 impl Meter {
-    /// Checks the definition: names, the aggregation's key, the group keys. (A [`Filter`] is valid by itself.)
+    /// Checks the definition: names, the aggregation's key, the group keys. (A [`Filter`] is valid
+    /// by itself.)
     ///
     /// # Errors
     /// Names the first field that breaks its rule.
@@ -115,20 +118,33 @@ impl Meter {
         ];
         for (field, value) in named {
             check_id(field, value).map_err(|error| {
-                let message = error.to_string().trim_start_matches(field).trim_start().to_owned();
-                MeterError { field: field.to_owned(), message }
+                let message = error
+                    .to_string()
+                    .trim_start_matches(field)
+                    .trim_start()
+                    .to_owned();
+                MeterError {
+                    field: field.to_owned(),
+                    message,
+                }
             })?;
         }
         self.aggregation.check()?;
         if self.group_by.len() > GROUP_KEYS_MAX {
             let message = format!("must hold at most {GROUP_KEYS_MAX} keys");
-            return Err(MeterError { field: "group_by".to_owned(), message });
+            return Err(MeterError {
+                field: "group_by".to_owned(),
+                message,
+            });
         }
         for (index, key) in self.group_by.iter().enumerate() {
             let field = format!("group_by[{index}]");
             check_key(&field, key)?;
             if self.group_by[..index].contains(key) {
-                return Err(MeterError { field, message: "must not repeat an earlier key".to_owned() });
+                return Err(MeterError {
+                    field,
+                    message: "must not repeat an earlier key".to_owned(),
+                });
             }
         }
         Ok(())
@@ -139,20 +155,32 @@ impl Meter {
     pub fn matches(&self, event: &Event<'_>) -> bool {
         !self.archived
             && self.event_name == event.event_name
-            && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(event))
     }
 
     /// The event's values of the group keys. Allocates only for a meter that groups.
     #[must_use]
     pub fn group_of(&self, event: &Event<'_>) -> Group {
-        Group::of(self.group_by.iter().map(|key| event.get(key).map(crate::event::Value::to_text)))
+        Group::of(
+            self.group_by
+                .iter()
+                .map(|key| event.get(key).map(crate::event::Value::to_text)),
+        )
     }
 }
 
 fn check_key(field: &str, key: &str) -> Result<(), MeterError> {
     if key.is_empty() || key.chars().count() > METADATA_KEY_CHARS_MAX || has_control(key) {
-        let message = format!("must have 1 to {METADATA_KEY_CHARS_MAX} characters, none of them control characters");
-        return Err(MeterError { field: field.to_owned(), message });
+        let message = format!(
+            "must have 1 to {METADATA_KEY_CHARS_MAX} characters, none of them control characters"
+        );
+        return Err(MeterError {
+            field: field.to_owned(),
+            message,
+        });
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! What agent and collector say to each other: frames in one direction, replies in the other.
 //!
-//! A frame is frozen before its first send and re-sent unchanged, so it holds nothing that depends on the session: the
-//! epoch that fences old sessions travels beside it. Its digest and its predecessor's form a hash chain.
+//! A frame is frozen before its first send and re-sent unchanged, so it holds nothing that depends
+//! on the session: the epoch that fences old sessions travels beside it. Its digest and its
+//! predecessor's form a hash chain.
 //!
 //! ```text
 //! "SMTR" · version u8 · header length u32 LE · header · zstd(payload) · BLAKE3 of all before (32 bytes)
@@ -25,7 +26,9 @@ mod frame;
 mod reply;
 
 pub use frame::{decode_frame, encode_frame, events_by_meter};
-pub use reply::{Catalog, FrameReply, FrameResult, Position, RegisterReply, RegisterRequest, RegisterStatus};
+pub use reply::{
+    Catalog, FrameReply, FrameResult, Position, RegisterReply, RegisterRequest, RegisterStatus,
+};
 
 /// The version of frames that this build writes. It reads this one and every earlier one.
 pub const FRAME_VERSION: u8 = 1;
@@ -47,7 +50,9 @@ pub enum FrameError {
     #[error("not a frame: expected it to begin with \"SMTR\"")]
     NotAFrame,
     /// A newer agent wrote it.
-    #[error("frame version {found} is not supported; this build reads up to version {FRAME_VERSION}")]
+    #[error(
+        "frame version {found} is not supported; this build reads up to version {FRAME_VERSION}"
+    )]
     UnsupportedVersion {
         /// The version it has.
         found: u8,
@@ -80,7 +85,8 @@ pub struct Row {
 pub struct FrameHeader {
     /// Who sealed it.
     pub agent_id: AgentId,
-    /// The agent's epoch at that time; for information, as the session's epoch travels beside the frame.
+    /// The agent's epoch at that time; for information, as the session's epoch travels beside the
+    /// frame.
     pub epoch: u64,
     /// Its place in the agent's chain, from 1, without gaps.
     pub seq: u64,
@@ -88,7 +94,8 @@ pub struct FrameHeader {
     pub previous: Digest,
     /// When it was sealed.
     pub sealed_at: Timestamp,
-    /// Every acknowledged event before this time is in this frame or an earlier one, and no older one will come.
+    /// Every acknowledged event before this time is in this frame or an earlier one, and no older
+    /// one will come.
     pub watermark: Timestamp,
     /// Whether the agent has drained and left for good.
     pub farewell: bool,
@@ -120,17 +127,21 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Tells whether nothing was lost or invented on the way: received = accepted + duplicate + conflict + rejected,
-    /// and accepted = matched + unmatched.
+    /// Tells whether nothing was lost or invented on the way: received = accepted + duplicate +
+    /// conflict + rejected, and accepted = matched + unmatched.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
-        let answered = [self.accepted, self.duplicate, self.conflict].into_iter().chain(self.rejected.values().copied());
+        let answered = [self.accepted, self.duplicate, self.conflict]
+            .into_iter()
+            .chain(self.rejected.values().copied());
         let received = answered.into_iter().try_fold(0, u64::checked_add);
-        received == Some(self.received) && self.matched.checked_add(self.unmatched) == Some(self.accepted)
+        received == Some(self.received)
+            && self.matched.checked_add(self.unmatched) == Some(self.accepted)
     }
 }
 
-/// One frame: at most 100 000 rows, sorted and unique by customer, meter, group and window once encoded.
+/// One frame: at most 100 000 rows, sorted and unique by customer, meter, group and window once
+/// encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What it says about itself.

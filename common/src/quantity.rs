@@ -1,13 +1,13 @@
 //! Exact decimal quantities: read from the digits, added without rounding, overflow reported.
 //!
-//! A quantity is a 256-bit integer at the fixed scale 10^-36. An event's number may have 30 digits before and 36 after
-//! the point (`limits`), so ten billion of the largest still add up exactly. There is no rounding and no division here:
-//! what rounds is money, and money is the collector's.
+//! A quantity is a 256-bit integer at the fixed scale 10^-36. An event's number may have 30 digits
+//! before and 36 after the point (`limits`), so ten billion of the largest still add up exactly.
+//! There is no rounding and no division here: what rounds is money, and money is the collector's.
 //!
 //! Two spellings are read:
 //! - [`Quantity::parse`], for JSON numbers: sign, digits, fraction, exponent.
-//! - [`Quantity::parse_decimal`], for strings that are *wholly a decimal number*: optional sign, digits, optional
-//!   fraction, and no exponent. Identifiers such as `"12e4"` are not numbers.
+//! - [`Quantity::parse_decimal`], for strings that are *wholly a decimal number*: optional sign,
+//!   digits, optional fraction, and no exponent. Identifiers such as `"12e4"` are not numbers.
 
 use std::{fmt, str::FromStr};
 
@@ -58,12 +58,14 @@ impl Quantity {
     /// Reads a decimal number: optional sign, digits, optional fraction, optional exponent.
     ///
     /// # Errors
-    /// More than 30 integer or 36 fraction digits (zeros at the ends do not count) are refused, never rounded.
+    /// More than 30 integer or 36 fraction digits (zeros at the ends do not count) are refused,
+    /// never rounded.
     pub fn parse(text: &str) -> Result<Self, QuantityError> {
         parse::parse(text.as_bytes(), parse::Exponent::Allowed)
     }
 
-    /// Reads a string that is wholly a decimal number: as [`Quantity::parse`], but without an exponent.
+    /// Reads a string that is wholly a decimal number: as [`Quantity::parse`], but without an
+    /// exponent.
     ///
     /// # Errors
     /// As [`Quantity::parse`].

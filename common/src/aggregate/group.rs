@@ -8,15 +8,19 @@ use bincode::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::limits::GROUP_KEYS_MAX;
+use crate::{
+    bytes::{TEXT_BYTES_MAX, decode_text},
+    limits::GROUP_KEYS_MAX,
+};
 
 /// The name under which the rest beyond the budget of groups is shown.
 const OTHER: &str = "__other__";
 
-/// The values of a meter's group keys in the meter's order, or the rest beyond the budget of groups.
+/// The values of a meter's group keys in the meter's order, or the rest beyond the budget of
+/// groups.
 ///
-/// JSON form: a list of strings and nulls (a key that the event did not have), or `"__other__"`. No real value can be
-/// mistaken for the rest.
+/// JSON form: a list of strings and nulls (a key that the event did not have), or `"__other__"`. No
+/// real value can be mistaken for the rest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group(Inner);
 
@@ -39,10 +43,13 @@ impl Group {
         Group(Inner::Other)
     }
 
-    /// The group of these values, at most five (what follows is cut); none for a key that is missing.
+    /// The group of these values, at most five (what follows is cut); none for a key that is
+    /// missing.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = Option<String>>) -> Self {
-        Group(Inner::Values(values.into_iter().take(GROUP_KEYS_MAX).collect()))
+        Group(Inner::Values(
+            values.into_iter().take(GROUP_KEYS_MAX).collect(),
+        ))
     }
 
     /// Tells whether this is the group of a meter that does not group.
@@ -70,7 +77,9 @@ impl Group {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let text = |value: &Option<String>| value.as_ref().map_or(0, String::capacity);
-        self.values().map_or(0, |values| size_of_val(values) + values.iter().map(text).sum::<usize>())
+        self.values().map_or(0, |values| {
+            size_of_val(values) + values.iter().map(text).sum::<usize>()
+        })
     }
 }
 
@@ -98,9 +107,13 @@ impl<'de> Deserialize<'de> for Group {
             Other(String),
         }
         match Form::deserialize(deserializer)? {
-            Form::Values(values) if values.len() <= GROUP_KEYS_MAX => Ok(Group(Inner::Values(values))),
+            Form::Values(values) if values.len() <= GROUP_KEYS_MAX => {
+                Ok(Group(Inner::Values(values)))
+            }
             Form::Other(name) if name == OTHER => Ok(Group::other()),
-            _ => Err(D::Error::custom(format_args!("a group must be at most {GROUP_KEYS_MAX} values or {OTHER:?}"))),
+            _ => Err(D::Error::custom(format_args!(
+                "a group must be at most {GROUP_KEYS_MAX} values or {OTHER:?}"
+            ))),
         }
     }
 }
@@ -112,7 +125,8 @@ impl Encode for Group {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         match &self.0 {
             Inner::Values(values) => {
-                let count = u8::try_from(values.len()).map_err(|_| EncodeError::Other("a group of too many values"))?;
+                let count = u8::try_from(values.len())
+                    .map_err(|_| EncodeError::Other("a group of too many values"))?;
                 count.encode(encoder)?;
                 values.iter().try_for_each(|value| value.encode(encoder))
             }
@@ -126,15 +140,31 @@ impl<Context> Decode<Context> for Group {
         match u8::decode(decoder)? {
             OTHER_TAG => Ok(Group::other()),
             count if usize::from(count) <= GROUP_KEYS_MAX => {
-                (0..count).map(|_| Option::decode(decoder)).collect::<Result<_, _>>().map(|v| Group(Inner::Values(v)))
+                let values = (0..count)
+                    .map(|_| decode_value(decoder))
+                    .collect::<Result<_, _>>();
+                Ok(Group(Inner::Values(values?)))
             }
             _ => Err(DecodeError::Other("a group of too many values")),
         }
     }
 }
 
+/// As `Option<String>` is decoded, with a bound.
+fn decode_value<D: Decoder>(decoder: &mut D) -> Result<Option<String>, DecodeError> {
+    match <u8 as Decode<D::Context>>::decode(decoder)? {
+        0 => Ok(None),
+        1 => decode_text(decoder, TEXT_BYTES_MAX).map(Some),
+        _ => Err(DecodeError::Other(
+            "a group value that is neither there nor missing",
+        )),
+    }
+}
+
 impl<'de, Context> BorrowDecode<'de, Context> for Group {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }

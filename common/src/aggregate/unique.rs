@@ -1,7 +1,7 @@
 //! `unique_count`: the exact set of values, each kept as 128 bits of its BLAKE3 hash.
 //!
-//! A number and a string are different values even when they look alike: `"007"` is not `7`. Two equal numbers are one
-//! value however they were written.
+//! A number and a string are different values even when they look alike: `"007"` is not `7`. Two
+//! equal numbers are one value however they were written.
 
 use std::collections::{BTreeSet, btree_set};
 
@@ -105,7 +105,9 @@ impl<Context> Decode<Context> for UniqueSet {
 }
 
 impl<'de, Context> BorrowDecode<'de, Context> for UniqueSet {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }

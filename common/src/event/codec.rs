@@ -61,7 +61,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Event<'_>, CodecError> {
         timestamp: Timestamp::from_micros(unzigzag(reader.varint("timestamp")?)),
         metadata: metadata(&mut reader)?,
     };
-    if reader.is_empty() { Ok(event) } else { Err(CodecError::Invalid("event length")) }
+    if reader.is_empty() {
+        Ok(event)
+    } else {
+        Err(CodecError::Invalid("event length"))
+    }
 }
 
 fn metadata<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Cow<'a, str>, Value<'a>)>, CodecError> {

@@ -109,7 +109,11 @@ impl Rejection {
     /// Puts a rejection together.
     #[must_use]
     pub fn new(code: RejectionCode, field: Option<&str>, message: impl Into<String>) -> Self {
-        Rejection { code, field: field.map(str::to_owned), message: message.into() }
+        Rejection {
+            code,
+            field: field.map(str::to_owned),
+            message: message.into(),
+        }
     }
 }
 
@@ -133,8 +137,18 @@ impl EventError {
     /// Says which event of a request a rejection is about.
     #[must_use]
     pub fn new(index: usize, event_id: Option<String>, rejection: Rejection) -> Self {
-        let Rejection { code, field, message } = rejection;
-        EventError { index, event_id, code, field, message }
+        let Rejection {
+            code,
+            field,
+            message,
+        } = rejection;
+        EventError {
+            index,
+            event_id,
+            code,
+            field,
+            message,
+        }
     }
 }
 
@@ -175,16 +189,39 @@ impl BatchRejection {
     /// Refuses a request for a fault of its own.
     #[must_use]
     pub fn of_request(code: RejectionCode, message: impl Into<String>) -> Self {
-        let status = if code.is_syntax() { BatchStatus::Malformed } else { BatchStatus::Invalid };
-        BatchRejection { status, code, message: message.into(), errors: Vec::new() }
+        let status = if code.is_syntax() {
+            BatchStatus::Malformed
+        } else {
+            BatchStatus::Invalid
+        };
+        BatchRejection {
+            status,
+            code,
+            message: message.into(),
+            errors: Vec::new(),
+        }
     }
 
     /// Refuses a request of `total` events for the faults of some; none when there are no faults.
     #[must_use]
     pub fn of_events(total: usize, errors: Vec<EventError>) -> Option<Self> {
-        let worst = errors.iter().find(|error| error.code.is_syntax()).or(errors.first())?;
-        let message = format!("{} of {total} events refused; events[{}]: {}", errors.len(), worst.index, worst.message);
-        Some(BatchRejection { errors: Vec::new(), ..Self::of_request(worst.code, message) }.with_errors(errors))
+        let worst = errors
+            .iter()
+            .find(|error| error.code.is_syntax())
+            .or(errors.first())?;
+        let message = format!(
+            "{} of {total} events refused; events[{}]: {}",
+            errors.len(),
+            worst.index,
+            worst.message
+        );
+        Some(
+            BatchRejection {
+                errors: Vec::new(),
+                ..Self::of_request(worst.code, message)
+            }
+            .with_errors(errors),
+        )
     }
 
     fn with_errors(mut self, errors: Vec<EventError>) -> Self {

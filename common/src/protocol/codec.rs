@@ -1,4 +1,5 @@
-//! The payload: rows as columns over tables of their strings, so that a key costs a byte or two a row.
+//! The payload: rows as columns over tables of their strings, so that a key costs a byte or two a
+//! row.
 //!
 //! ```text
 //! customers   count varint, then length-prefixed strings, ascending
@@ -16,7 +17,7 @@ use crate::{
     aggregate::Group,
     bytes::{CodecError, Reader, put_str, put_varint, unzigzag, zigzag},
     id::{CustomerId, IdError, MeterId},
-    limits::{FRAME_PAYLOAD_BYTES_MAX, FRAME_ROWS_MAX},
+    limits::{FRAME_PAYLOAD_BYTES_MAX, FRAME_ROW_TEXT_BYTES_MAX, FRAME_ROWS_MAX},
     time::Window,
 };
 
@@ -29,19 +30,26 @@ pub(super) fn encode_rows(rows: &[Row]) -> Result<Vec<u8>, FrameError> {
     sorted.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
     if let Some(twice) = sorted.windows(2).find(|two| key(two[0]) == key(two[1])) {
         let (customer, meter) = (&twice[0].customer_id, &twice[0].meter_id);
-        return Err(FrameError::Inconsistent(format!("two rows of customer {customer}, meter {meter} have one key")));
+        return Err(FrameError::Inconsistent(format!(
+            "two rows of customer {customer}, meter {meter} have one key"
+        )));
     }
+    check_text(sorted.iter().map(|row| &row.group))?;
     let customers = table(sorted.iter().map(|row| &row.customer_id));
     let meters = table(sorted.iter().map(|row| &row.meter_id));
     let groups = table(sorted.iter().map(|row| &row.group));
 
     let mut out = Vec::new();
     put_varint(&mut out, customers.len() as u64);
-    customers.iter().for_each(|id| put_str(&mut out, id.as_str()));
+    customers
+        .iter()
+        .for_each(|id| put_str(&mut out, id.as_str()));
     put_varint(&mut out, meters.len() as u64);
     meters.iter().for_each(|id| put_str(&mut out, id.as_str()));
     put_varint(&mut out, groups.len() as u64);
-    groups.iter().try_for_each(|group| put_part(&mut out, *group))?;
+    groups
+        .iter()
+        .try_for_each(|group| put_part(&mut out, *group))?;
 
     put_varint(&mut out, sorted.len() as u64);
     let mut before = 0;
@@ -50,42 +58,63 @@ pub(super) fn encode_rows(rows: &[Row]) -> Result<Vec<u8>, FrameError> {
         put_varint(&mut out, index - before);
         before = index;
     }
-    sorted.iter().for_each(|row| put_varint(&mut out, index_of(&meters, &&row.meter_id)));
-    sorted.iter().for_each(|row| put_varint(&mut out, index_of(&groups, &&row.group)));
+    sorted
+        .iter()
+        .for_each(|row| put_varint(&mut out, index_of(&meters, &&row.meter_id)));
+    sorted
+        .iter()
+        .for_each(|row| put_varint(&mut out, index_of(&groups, &&row.group)));
     let mut before = 0;
     for row in &sorted {
         let minute = i64::from(row.window.minute());
         put_varint(&mut out, zigzag(minute - before));
         before = minute;
     }
-    sorted.iter().try_for_each(|row| put_part(&mut out, &row.partial))?;
+    sorted
+        .iter()
+        .try_for_each(|row| put_part(&mut out, &row.partial))?;
     Ok(out)
 }
 
 pub(super) fn decode_rows(payload: &[u8]) -> Result<Vec<Row>, FrameError> {
     let mut reader = Reader::new(payload);
-    let customers = ascending("customers", strings(&mut reader, "customers", CustomerId::new)?)?;
+    let customers = ascending(
+        "customers",
+        strings(&mut reader, "customers", CustomerId::new)?,
+    )?;
     let meters = ascending("meters", strings(&mut reader, "meters", MeterId::new)?)?;
     let groups: Vec<Group> = {
         let count = reader.count(FRAME_ROWS_MAX, "groups").map_err(corrupt)?;
-        (0..count).map(|_| part(&mut reader)).collect::<Result<_, _>>()?
+        (0..count)
+            .map(|_| part(&mut reader))
+            .collect::<Result<_, _>>()?
     };
     let groups = ascending("groups", groups)?;
 
     let count = reader.count(FRAME_ROWS_MAX, "rows").map_err(corrupt)?;
-    let customer_of = column(&mut reader, count, Running::default(), |step, before: &mut Running| before.step(step))?;
+    let customer_of = column(
+        &mut reader,
+        count,
+        Running::default(),
+        |step, before: &mut Running| before.step(step),
+    )?;
     let meter_of = column(&mut reader, count, (), |index, ()| Some(index))?;
     let group_of = column(&mut reader, count, (), |index, ()| Some(index))?;
     let minute_of = column(&mut reader, count, 0i64, |step, before| {
         *before = before.checked_add(unzigzag(step))?;
         i32::try_from(*before).ok()
     })?;
+    let group_of = group_of
+        .into_iter()
+        .map(|index| entry(&groups, index, "group"));
+    let group_of = group_of.collect::<Result<Vec<_>, _>>()?;
+    check_text(group_of.iter().copied())?;
     let mut rows = Vec::with_capacity(count);
     for index in 0..count {
         rows.push(Row {
             customer_id: entry(&customers, customer_of[index], "customer")?.clone(),
             meter_id: entry(&meters, meter_of[index], "meter")?.clone(),
-            group: entry(&groups, group_of[index], "group")?.clone(),
+            group: group_of[index].clone(),
             window: Window::from_minute(minute_of[index]),
             partial: part(&mut reader)?,
         });
@@ -101,6 +130,21 @@ pub(super) fn decode_rows(payload: &[u8]) -> Result<Vec<Row>, FrameError> {
 
 fn key(row: &Row) -> (&CustomerId, &MeterId, &Group, Window) {
     (&row.customer_id, &row.meter_id, &row.group, row.window)
+}
+
+/// Checks what the rows' groups take once each row has its own copy.
+fn check_text<'a>(groups: impl Iterator<Item = &'a Group>) -> Result<(), FrameError> {
+    let max = FRAME_ROW_TEXT_BYTES_MAX;
+    let found = groups.map(Group::heap_bytes).fold(0, usize::saturating_add);
+    if found > max {
+        Err(FrameError::TooLarge {
+            what: "row text",
+            max,
+            found,
+        })
+    } else {
+        Ok(())
+    }
 }
 
 fn corrupt(error: CodecError) -> FrameError {
@@ -121,8 +165,12 @@ fn index_of<T: Ord>(table: &[T], value: &T) -> u64 {
 }
 
 fn entry<'t, T>(table: &'t [T], index: u64, what: &str) -> Result<&'t T, FrameError> {
-    let entry = usize::try_from(index).ok().and_then(|index| table.get(index));
-    entry.ok_or_else(|| FrameError::Corrupt(format!("a row names a {what} that is not in its table")))
+    let entry = usize::try_from(index)
+        .ok()
+        .and_then(|index| table.get(index));
+    entry.ok_or_else(|| {
+        FrameError::Corrupt(format!("a row names a {what} that is not in its table"))
+    })
 }
 
 fn ascending<T: Ord>(what: &str, table: Vec<T>) -> Result<Vec<T>, FrameError> {

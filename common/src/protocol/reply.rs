@@ -23,7 +23,8 @@ pub struct Position {
 pub struct RegisterRequest {
     /// Who it is.
     pub agent_id: AgentId,
-    /// Born with its state directory: another one under the same id means that the state was lost or copied.
+    /// Born with its state directory: another one under the same id means that the state was lost
+    /// or copied.
     pub state_nonce: Uuid,
     /// Born with its process.
     pub boot_id: Uuid,
@@ -47,7 +48,8 @@ pub enum RegisterStatus {
     New,
     /// A known agent that goes on where it was.
     Resumed,
-    /// The agent is behind what it once sent: its state comes from an older backup. It skips to `applied`.
+    /// The agent is behind what it once sent: its state comes from an older backup. It skips to
+    /// `applied`.
     Rollback,
     /// A known id with another state: the agent takes a new identity.
     LostState,

@@ -1,6 +1,8 @@
-//! The compact byte form: scale and sign in one byte, then the magnitude without its trailing zeros in LEB128.
+//! The compact byte form: scale and sign in one byte, then the magnitude without its trailing zeros
+//! in LEB128.
 //!
-//! `0` and every whole number below 128 take two bytes. One value has one spelling; a reader refuses any other.
+//! `0` and every whole number below 128 take two bytes. One value has one spelling; a reader
+//! refuses any other.
 
 use bincode::{
     BorrowDecode, Decode, Encode,
@@ -51,7 +53,10 @@ impl Quantity {
             magnitude = whole * power_of_ten(scale) + U256::new(fraction);
         }
         let sign = if self.is_negative() { NEGATIVE } else { 0 };
-        let mut out = QuantityBytes { bytes: [0; BYTES_MAX], len: 0 };
+        let mut out = QuantityBytes {
+            bytes: [0; BYTES_MAX],
+            len: 0,
+        };
         out.push(scale.to_le_bytes()[0] | sign);
         loop {
             let low = magnitude.to_le_bytes()[0] & 0x7f;
@@ -76,7 +81,9 @@ impl Quantity {
         for shift in (0u32..).step_by(7) {
             let byte = next()?;
             let bits = U256::from(byte & 0x7f);
-            let placed = bits.checked_shl(shift).filter(|placed| *placed >> shift == bits);
+            let placed = bits
+                .checked_shl(shift)
+                .filter(|placed| *placed >> shift == bits);
             magnitude |= placed.ok_or_else(invalid)?;
             if byte & 0x80 == 0 {
                 if byte == 0 && shift > 0 {
@@ -93,7 +100,9 @@ impl Quantity {
         if !canonical {
             return Err(invalid().into());
         }
-        let mantissa = magnitude.checked_mul(power_of_ten(SCALE - scale)).and_then(|m| I256::try_from(m).ok());
+        let mantissa = magnitude
+            .checked_mul(power_of_ten(SCALE - scale))
+            .and_then(|m| I256::try_from(m).ok());
         let mantissa = mantissa.ok_or_else(invalid)?;
         Ok(Quantity(if negative { -mantissa } else { mantissa }))
     }
@@ -130,7 +139,9 @@ impl<Context> Decode<Context> for Quantity {
 }
 
 impl<'de, Context> BorrowDecode<'de, Context> for Quantity {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }

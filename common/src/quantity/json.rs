@@ -1,8 +1,9 @@
 //! The JSON form: written as a string, read from a string or a number.
 //!
-//! `Deserialize` reads strings and whole numbers wherever serde lets it (tagged enums and flattened structs too) and
-//! refuses a bare fraction, because serde hands it over as a binary float. [`from_json`] reads those as well, from the
-//! digits themselves; it needs serde_json and a field that is not buffered by an enum tag or `flatten`.
+//! `Deserialize` reads strings and whole numbers wherever serde lets it (tagged enums and flattened
+//! structs too) and refuses a bare fraction, because serde hands it over as a binary float.
+//! [`from_json`] reads those as well, from the digits themselves; it needs serde_json and a field
+//! that is not buffered by an enum tag or `flatten`.
 
 use std::fmt;
 
@@ -12,7 +13,8 @@ use serde_json::value::RawValue;
 use super::Quantity;
 use crate::json::Json;
 
-/// Reads a quantity from a JSON string or from any JSON number, exactly. For `#[serde(deserialize_with = "…")]`.
+/// Reads a quantity from a JSON string or from any JSON number, exactly. For
+/// `#[serde(deserialize_with = "…")]`.
 ///
 /// # Errors
 /// What is neither, or has more digits than a quantity holds.
@@ -21,7 +23,11 @@ pub fn from_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quantity,
     let number = match Json::read(&raw) {
         Ok(Json::Number(digits)) => Quantity::parse(digits),
         Ok(Json::String(text)) => Quantity::parse(&text),
-        _ => return Err(de::Error::custom("expected a decimal number or a string that is one")),
+        _ => {
+            return Err(de::Error::custom(
+                "expected a decimal number or a string that is one",
+            ));
+        }
     };
     number.map_err(de::Error::custom)
 }

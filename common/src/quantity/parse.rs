@@ -32,7 +32,10 @@ fn short_integer(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > SHORT_DIGITS_MAX {
         return None;
     }
-    digits.iter().try_fold(0u64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0')))
+    digits.iter().try_fold(0u64, |value, byte| {
+        byte.is_ascii_digit()
+            .then(|| value * 10 + u64::from(byte - b'0'))
+    })
 }
 
 /// The parts of `12.50e3`, checked to be digits.
@@ -60,7 +63,11 @@ impl<'a> Decimal<'a> {
             [b'e' | b'E', power @ ..] if exponent == Exponent::Allowed => read_exponent(power)?,
             _ => return Err(QuantityError::Malformed),
         };
-        Ok(Decimal { whole, fraction, exponent })
+        Ok(Decimal {
+            whole,
+            fraction,
+            exponent,
+        })
     }
 
     /// The digits as an integer at the fixed scale.
@@ -78,7 +85,8 @@ impl<'a> Decimal<'a> {
             .and_then(|whole| Ok(whole - i64::try_from(leading)?))
             .map_err(|_| QuantityError::TooLarge)?
             .saturating_add(self.exponent);
-        let integer_digits_max = i64::try_from(NUMBER_INTEGER_DIGITS_MAX).map_err(|_| QuantityError::TooLarge)?;
+        let integer_digits_max =
+            i64::try_from(NUMBER_INTEGER_DIGITS_MAX).map_err(|_| QuantityError::TooLarge)?;
         if point > integer_digits_max {
             return Err(QuantityError::TooLarge);
         }
@@ -123,7 +131,11 @@ fn read_exponent(text: &[u8]) -> Result<i64, QuantityError> {
     if digits.is_empty() {
         return Err(QuantityError::Malformed);
     }
-    let fold = |value: i64, digit: &u8| value.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
+    let fold = |value: i64, digit: &u8| {
+        value
+            .saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+    };
     let value = digits.iter().fold(0, fold);
     Ok(if negative { -value } else { value })
 }
