@@ -48,6 +48,12 @@ pub fn assess<'a>(
     }
     behind.sort_unstable();
     // A wait so long that its end cannot be said is never over.
-    let wait_is_over = period_end.checked_add(completeness_wait).is_some_and(|deadline| now >= deadline);
-    if wait_is_over { Completeness::Overdue { missing: behind } } else { Completeness::Waiting { agents: behind } }
+    let wait_is_over = period_end
+        .checked_add(completeness_wait)
+        .is_some_and(|deadline| now >= deadline);
+    if wait_is_over {
+        Completeness::Overdue { missing: behind }
+    } else {
+        Completeness::Waiting { agents: behind }
+    }
 }

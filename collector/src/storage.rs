@@ -12,12 +12,14 @@
 
 mod agent;
 mod audit;
+mod books;
 mod catalog;
 mod customer;
 mod invoice;
 mod key;
 mod page;
 pub mod rocksdb;
+pub mod shard;
 mod subscription;
 mod usage;
 

@@ -15,7 +15,10 @@ use super::{Agent, Alarm};
 use crate::storage::{AuditEntry, Registration};
 
 /// Before the first frame: nothing is applied.
-const NOTHING: Position = Position { seq: 0, digest: Digest::ZERO };
+const NOTHING: Position = Position {
+    seq: 0,
+    digest: Digest::ZERO,
+};
 
 /// No promise at all: every period waits for such an agent's first frame.
 const NO_WATERMARK: Timestamp = Timestamp::from_micros(0);
@@ -41,7 +44,9 @@ pub fn register(
 ) -> Registered {
     match stored {
         None => new_agent(request, now),
-        Some(stored) if stored.state_nonce != request.state_nonce => lost_state(stored, request, now),
+        Some(stored) if stored.state_nonce != request.state_nonce => {
+            lost_state(stored, request, now)
+        }
         Some(stored) => resume(stored, request, known, now),
     }
 }
@@ -55,7 +60,11 @@ fn new_agent(request: &RegisterRequest, now: Timestamp) -> Registered {
         epoch: 1,
         applied: NOTHING,
         // Frames that are sealed but not here may hold events from before the agent's own watermark.
-        watermark: if request.sealed.seq == 0 { request.watermark } else { NO_WATERMARK },
+        watermark: if request.sealed.seq == 0 {
+            request.watermark
+        } else {
+            NO_WATERMARK
+        },
         catalog_version: request.catalog_version,
         receipts: Receipts::default(),
         farewell: false,
@@ -76,13 +85,29 @@ fn lost_state(stored: &Agent, request: &RegisterRequest, now: Timestamp) -> Regi
         let detail = json!({ "applied_seq": stored.applied.seq, "boot_id": request.boot_id });
         entry("agent.lost_state", stored, now, detail)
     });
-    let agent = Agent { alarm: Some(Alarm::LostState), last_seen_at: now, ..stored.clone() };
-    let registration =
-        Registration { epoch: 0, applied: stored.applied, status: RegisterStatus::LostState };
-    Registered { agent, registration, audit }
+    let agent = Agent {
+        alarm: Some(Alarm::LostState),
+        last_seen_at: now,
+        ..stored.clone()
+    };
+    let registration = Registration {
+        epoch: 0,
+        applied: stored.applied,
+        status: RegisterStatus::LostState,
+    };
+    Registered {
+        agent,
+        registration,
+        audit,
+    }
 }
 
-fn resume(stored: &Agent, request: &RegisterRequest, known: Option<Digest>, now: Timestamp) -> Registered {
+fn resume(
+    stored: &Agent,
+    request: &RegisterRequest,
+    known: Option<Digest>,
+    now: Timestamp,
+) -> Registered {
     let mut agent = Agent {
         boot_id: request.boot_id,
         agent_version: request.agent_version.clone(),
@@ -119,13 +144,18 @@ fn resume(stored: &Agent, request: &RegisterRequest, known: Option<Digest>, now:
 
 /// A retired agent that comes back is listened to, but no period waits for it any more.
 fn standing(stored: &Agent) -> RegisterStatus {
-    if stored.retired_at.is_some() { RegisterStatus::Retired } else { RegisterStatus::Resumed }
+    if stored.retired_at.is_some() {
+        RegisterStatus::Retired
+    } else {
+        RegisterStatus::Resumed
+    }
 }
 
 /// Tells whether the agent holds another frame than the applied one under the same number. Frames in
 /// between are the agent's to compare: it has the applied position in the answer.
 fn contradicts(applied: Position, request: &RegisterRequest, known: Option<Digest>) -> bool {
-    let sealed_differs = request.sealed.seq == applied.seq && request.sealed.digest != applied.digest;
+    let sealed_differs =
+        request.sealed.seq == applied.seq && request.sealed.digest != applied.digest;
     let acknowledged_differs = request.acknowledged.seq <= applied.seq
         && known.is_some_and(|digest| digest != request.acknowledged.digest);
     sealed_differs || acknowledged_differs
@@ -144,8 +174,16 @@ fn ahead(stored: &Agent, request: &RegisterRequest, now: Timestamp) -> Option<Au
 }
 
 fn registered(agent: Agent, status: RegisterStatus, audit: Option<AuditEntry>) -> Registered {
-    let registration = Registration { epoch: agent.epoch, applied: agent.applied, status };
-    Registered { agent, registration, audit }
+    let registration = Registration {
+        epoch: agent.epoch,
+        applied: agent.applied,
+        status,
+    };
+    Registered {
+        agent,
+        registration,
+        audit,
+    }
 }
 
 fn entry(action: &str, agent: &Agent, now: Timestamp, detail: serde_json::Value) -> AuditEntry {

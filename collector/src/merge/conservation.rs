@@ -43,11 +43,17 @@ pub fn check(before: &Receipts, after: &Receipts) -> Option<Violation> {
     if !after.is_conserved() {
         return Some(Violation::NotConserved);
     }
-    counts(before).into_iter().zip(counts(after)).chain(rejections(before, after)).find_map(
-        |((count, before), (_, after))| {
-            (after < before).then(|| Violation::WentBackwards { count: count.to_owned(), before, after })
-        },
-    )
+    counts(before)
+        .into_iter()
+        .zip(counts(after))
+        .chain(rejections(before, after))
+        .find_map(|((count, before), (_, after))| {
+            (after < before).then(|| Violation::WentBackwards {
+                count: count.to_owned(),
+                before,
+                after,
+            })
+        })
 }
 
 type Count<'a> = (&'a str, u64);
@@ -63,7 +69,10 @@ fn counts(receipts: &Receipts) -> [Count<'static>; 6] {
     ]
 }
 
-fn rejections<'a>(before: &'a Receipts, after: &'a Receipts) -> impl Iterator<Item = (Count<'a>, Count<'a>)> {
+fn rejections<'a>(
+    before: &'a Receipts,
+    after: &'a Receipts,
+) -> impl Iterator<Item = (Count<'a>, Count<'a>)> {
     before.rejected.iter().map(|(reason, count)| {
         let now = after.rejected.get(reason).copied().unwrap_or(0);
         ((reason.as_str(), *count), (reason.as_str(), now))
@@ -98,19 +107,33 @@ mod tests {
     fn counts_that_do_not_add_up_are_a_violation() {
         let mut one_lost = receipts(5, 3);
         one_lost.received += 1;
-        assert_eq!(check(&Receipts::default(), &one_lost), Some(Violation::NotConserved));
+        assert_eq!(
+            check(&Receipts::default(), &one_lost),
+            Some(Violation::NotConserved)
+        );
         let mut one_unaccounted = receipts(5, 3);
         one_unaccounted.matched -= 1;
-        assert_eq!(check(&Receipts::default(), &one_unaccounted), Some(Violation::NotConserved));
+        assert_eq!(
+            check(&Receipts::default(), &one_unaccounted),
+            Some(Violation::NotConserved)
+        );
     }
 
     #[test]
     fn a_count_that_shrinks_is_a_violation() {
         let found = check(&receipts(9, 3), &receipts(5, 3));
-        let expected = Violation::WentBackwards { count: "received".to_owned(), before: 15, after: 11 };
+        let expected = Violation::WentBackwards {
+            count: "received".to_owned(),
+            before: 15,
+            after: 11,
+        };
         assert_eq!(found, Some(expected));
         let found = check(&receipts(5, 3), &receipts(9, 2));
-        let expected = Violation::WentBackwards { count: "MISSING_FIELD".to_owned(), before: 3, after: 2 };
+        let expected = Violation::WentBackwards {
+            count: "MISSING_FIELD".to_owned(),
+            before: 3,
+            after: 2,
+        };
         assert_eq!(found, Some(expected));
     }
 }

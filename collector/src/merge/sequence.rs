@@ -47,14 +47,22 @@ pub fn decide(epoch: u64, applied: Position, frame: &Link, known: Option<Digest>
         return Decision::Fenced;
     }
     if frame.seq <= applied.seq {
-        return if known == Some(frame.digest) { Decision::Duplicate } else { Decision::Fork };
+        return if known == Some(frame.digest) {
+            Decision::Duplicate
+        } else {
+            Decision::Fork
+        };
     }
     // Not beyond the largest number: `frame.seq` is above `applied.seq`.
     let expected = applied.seq.saturating_add(1);
     if frame.seq > expected {
         return Decision::Gap { expected };
     }
-    if frame.previous == applied.digest { Decision::Apply } else { Decision::Fork }
+    if frame.previous == applied.digest {
+        Decision::Apply
+    } else {
+        Decision::Fork
+    }
 }
 
 #[cfg(test)]
@@ -71,10 +79,24 @@ mod tests {
 
     /// The agent is at frame 7 (digest 7) of a chain in which frame n has the digest n.
     fn check(epoch: u64, seq: u64, previous: u8, own: u8, expected: Decision) {
-        let applied = Position { seq: 7, digest: digest(7) };
-        let known = (3..=7).contains(&seq).then(|| digest(u8::try_from(seq).unwrap_or(0)));
-        let frame = Link { epoch, seq, previous: digest(previous), digest: digest(own) };
-        assert_eq!(decide(EPOCH, applied, &frame, known), expected, "epoch {epoch} seq {seq}");
+        let applied = Position {
+            seq: 7,
+            digest: digest(7),
+        };
+        let known = (3..=7)
+            .contains(&seq)
+            .then(|| digest(u8::try_from(seq).unwrap_or(0)));
+        let frame = Link {
+            epoch,
+            seq,
+            previous: digest(previous),
+            digest: digest(own),
+        };
+        assert_eq!(
+            decide(EPOCH, applied, &frame, known),
+            expected,
+            "epoch {epoch} seq {seq}"
+        );
     }
 
     #[test]
@@ -106,10 +128,21 @@ mod tests {
 
     #[test]
     fn the_first_frame_continues_nothing() {
-        let nothing = Position { seq: 0, digest: Digest::ZERO };
-        let first = Link { epoch: 1, seq: 1, previous: Digest::ZERO, digest: digest(1) };
+        let nothing = Position {
+            seq: 0,
+            digest: Digest::ZERO,
+        };
+        let first = Link {
+            epoch: 1,
+            seq: 1,
+            previous: Digest::ZERO,
+            digest: digest(1),
+        };
         assert_eq!(decide(1, nothing, &first, None), Decision::Apply);
-        let stranger = Link { previous: digest(9), ..first };
+        let stranger = Link {
+            previous: digest(9),
+            ..first
+        };
         assert_eq!(decide(1, nothing, &stranger, None), Decision::Fork);
     }
 }

@@ -36,7 +36,11 @@ pub enum RetireOutcome {
 pub trait AgentStore: Send + Sync + 'static {
     /// Begins a session of an agent, new or known, and writes an audit record where the agent's state
     /// was rolled back or lost.
-    async fn register(&self, request: &RegisterRequest, now: Timestamp) -> Result<Registration, StorageError>;
+    async fn register(
+        &self,
+        request: &RegisterRequest,
+        now: Timestamp,
+    ) -> Result<Registration, StorageError>;
 
     /// Returns all agents, by id.
     async fn agents(&self) -> Result<Vec<Agent>, StorageError>;
@@ -46,5 +50,9 @@ pub trait AgentStore: Send + Sync + 'static {
 
     /// Takes an agent out of the number of those that a period waits for, for good. Frames it still
     /// sends are fenced until it registers again, and then applied: usage is never refused.
-    async fn retire_agent(&self, id: AgentId, now: Timestamp) -> Result<RetireOutcome, StorageError>;
+    async fn retire_agent(
+        &self,
+        id: AgentId,
+        now: Timestamp,
+    ) -> Result<RetireOutcome, StorageError>;
 }

@@ -29,7 +29,10 @@ pub struct CatalogSnapshot {
 impl CatalogSnapshot {
     /// Returns what agents pull: every meter, under the catalog's version.
     pub fn for_agents(&self) -> Catalog {
-        Catalog { version: self.version, meters: self.meters.values().cloned().collect() }
+        Catalog {
+            version: self.version,
+            meters: self.meters.values().cloned().collect(),
+        }
     }
 }
 
@@ -40,10 +43,18 @@ pub trait CatalogStore: Send + Sync + 'static {
     async fn catalog(&self) -> Result<Arc<CatalogSnapshot>, StorageError>;
 
     /// Writes a meter over `previous` (`None`: a new one) and raises the catalog's version.
-    async fn put_meter(&self, previous: Option<&Meter>, meter: &Meter) -> Result<PutOutcome, StorageError>;
+    async fn put_meter(
+        &self,
+        previous: Option<&Meter>,
+        meter: &Meter,
+    ) -> Result<PutOutcome, StorageError>;
 
     /// Writes a product over `previous` (`None`: a new one).
-    async fn put_product(&self, previous: Option<&Product>, product: &Product) -> Result<PutOutcome, StorageError>;
+    async fn put_product(
+        &self,
+        previous: Option<&Product>,
+        product: &Product,
+    ) -> Result<PutOutcome, StorageError>;
 
     /// Writes a credit entitlement over `previous` (`None`: a new one).
     async fn put_entitlement(

@@ -30,11 +30,19 @@ pub trait CustomerStore: Send + Sync + 'static {
     async fn insert_customer(&self, customer: &Customer) -> Result<InsertOutcome, StorageError>;
 
     /// Writes a customer over the one that was read before.
-    async fn put_customer(&self, previous: &Customer, customer: &Customer) -> Result<PutOutcome, StorageError>;
+    async fn put_customer(
+        &self,
+        previous: &Customer,
+        customer: &Customer,
+    ) -> Result<PutOutcome, StorageError>;
 
     /// Returns a customer.
     async fn customer(&self, id: &CustomerId) -> Result<Option<Customer>, StorageError>;
 
     /// Lists customers, newest first.
-    async fn customers(&self, filter: &CustomerFilter, page: Page) -> Result<Vec<Customer>, StorageError>;
+    async fn customers(
+        &self,
+        filter: &CustomerFilter,
+        page: Page,
+    ) -> Result<Vec<Customer>, StorageError>;
 }

@@ -42,7 +42,11 @@ pub trait InvoiceStore: Send + Sync + 'static {
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StorageError>;
 
     /// Lists invoices, newest first.
-    async fn invoices(&self, filter: &InvoiceFilter, page: Page) -> Result<Vec<Invoice>, StorageError>;
+    async fn invoices(
+        &self,
+        filter: &InvoiceFilter,
+        page: Page,
+    ) -> Result<Vec<Invoice>, StorageError>;
 
     /// Returns a customer's grants, of one entitlement or of all, oldest first.
     async fn grants(
@@ -52,5 +56,9 @@ pub trait InvoiceStore: Send + Sync + 'static {
     ) -> Result<Vec<Grant>, StorageError>;
 
     /// Lists a customer's transfers, newest first.
-    async fn transfers(&self, customer: &CustomerId, page: Page) -> Result<Vec<Transfer>, StorageError>;
+    async fn transfers(
+        &self,
+        customer: &CustomerId,
+        page: Page,
+    ) -> Result<Vec<Transfer>, StorageError>;
 }

@@ -31,5 +31,6 @@ pub trait KeyStore: Send + Sync + 'static {
     async fn keys(&self) -> Result<Vec<ApiKey>, StorageError>;
 
     /// Revokes a key for ever.
-    async fn revoke_key(&self, key_id: &str, now: Timestamp) -> Result<RevokeOutcome, StorageError>;
+    async fn revoke_key(&self, key_id: &str, now: Timestamp)
+    -> Result<RevokeOutcome, StorageError>;
 }

@@ -14,7 +14,10 @@ impl Page {
     /// Names page `number` (from 0) of a list cut into pages of `size` entries (1 to 1000; a size
     /// outside is brought to the nearest bound).
     pub fn new(number: u32, size: u32) -> Self {
-        Self { number, size: size.clamp(1, PAGE_SIZE_MAX) }
+        Self {
+            number,
+            size: size.clamp(1, PAGE_SIZE_MAX),
+        }
     }
 
     /// Returns how many entries lie before this page.

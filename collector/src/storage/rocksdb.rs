@@ -1,0 +1,92 @@
+//! The embedded engine: RocksDB in the collector's data directory.
+//!
+//! **Constraints.** One process at a time (a lock file says who came second). What returns `Ok` survives
+//! `kill -9` and power loss. Each operation is all there or not there at all. Memory is bounded: one
+//! block cache and one budget of write buffers, whatever is stored.
+//!
+//! **Layout.** Five column families over one write-ahead log, so that one `WriteBatch` spans them all:
+//! `documents` (everything a person could read, as JSON), `indexes` (orders and look-ups over them),
+//! `usage` (cells), `frames` (the digests of each agent's last frames) and `meta` (format version,
+//! counters). All keys are in [`key`], all values in [`codec`].
+//!
+//! **Writing.** One mutex: whoever holds it reads, decides, and commits one batch with `sync = true`
+//! ([`transaction`]). Decisions (compare-and-set, meter in use, next invoice number, sequence of a
+//! frame) therefore see the state they are committed onto. Frames go through a thread of their own
+//! ([`frames`]), which takes all that wait and commits them as one batch: under load one sync serves many
+//! agents, and a day's cell that twenty frames touch is read and written once.
+//!
+//! **Reading.** No lock. A document and its index entries appear in one batch, documents are never
+//! deleted, and usage is read from a snapshot, so that a frame is in a total whole or not at all.
+//!
+//! **Blocking.** RocksDB blocks; everything but reads from memory runs on tokio's blocking pool or the
+//! frames' thread, never on a worker that serves requests. A caller that goes away does not stop a write
+//! that began.
+//!
+//! **After a crash** RocksDB replays its log. A torn tail (a write that never returned) is cut; damage
+//! before the tail is refused at the start, because acknowledged usage would be missing. After a failed
+//! write RocksDB itself refuses further ones, and every operation answers `Unavailable`.
+//!
+//! **Not promised.** Several processes over one directory; reading an older format than was ever
+//! released; bringing the minute cells of old periods out of the way.
+
+mod agent;
+mod api_key;
+mod apply;
+mod audit;
+mod catalog;
+mod cells;
+mod codec;
+mod customer;
+mod database;
+mod frames;
+mod invoice;
+mod key;
+mod open;
+mod settle;
+mod subscription;
+mod transaction;
+mod usage;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use self::database::Database;
+use self::frames::FrameQueue;
+pub use self::open::OpenError;
+use super::StorageError;
+
+/// The embedded engine. Implements every trait of [`super`].
+#[derive(Debug)]
+pub struct RocksStore {
+    // Dropped first: its thread finishes what it has taken, and lets go of the database.
+    frames: FrameQueue,
+    database: Arc<Database>,
+}
+
+impl RocksStore {
+    /// Opens the store under `data_dir`, creating both where they are missing. Blocks while RocksDB
+    /// replays its log.
+    ///
+    /// # Errors
+    /// When another process has it, when a newer version wrote it, or when it cannot be read.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let database = Arc::new(Database::open(data_dir)?);
+        let frames = FrameQueue::start(Arc::clone(&database)).map_err(OpenError::Thread)?;
+        Ok(Self { frames, database })
+    }
+
+    /// Runs `act` where it may block.
+    async fn blocking<T, F>(&self, act: F) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database) -> Result<T, StorageError> + Send + 'static,
+    {
+        let database = Arc::clone(&self.database);
+        match tokio::task::spawn_blocking(move || act(&database)).await {
+            Ok(answer) => answer,
+            Err(stopped) => Err(StorageError::Unavailable(format!(
+                "a storage task ended early: {stopped}"
+            ))),
+        }
+    }
+}

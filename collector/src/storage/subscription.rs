@@ -40,10 +40,12 @@ pub trait SubscriptionStore: Send + Sync + 'static {
     /// Writes a new subscription with what its opening settles (invoice, grants, transfers), all or
     /// nothing, after checking in the same critical section that no meter would be billed twice.
     /// `opening.expected_next_period` is not looked at.
-    async fn create_subscription(&self, opening: Settlement) -> Result<CreateOutcome, StorageError>;
+    async fn create_subscription(&self, opening: Settlement)
+    -> Result<CreateOutcome, StorageError>;
 
     /// Returns a subscription.
-    async fn subscription(&self, id: &SubscriptionId) -> Result<Option<Subscription>, StorageError>;
+    async fn subscription(&self, id: &SubscriptionId)
+    -> Result<Option<Subscription>, StorageError>;
 
     /// Lists subscriptions, newest first.
     async fn subscriptions(

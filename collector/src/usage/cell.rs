@@ -1,7 +1,8 @@
 //! The merged usage of one customer, meter, group and window, with its sources.
 
 use bincode::{Decode, Encode};
-use submeter_common::aggregate::{AggregateError, AggregationKind, Partial};
+use submeter_common::aggregate::{AggregateError, Partial};
+use submeter_common::meter::AggregationKind;
 
 use super::source::{self, Source};
 
@@ -17,7 +18,10 @@ pub struct Cell {
 impl Cell {
     /// Returns the cell of a window in which nothing happened.
     pub fn identity(kind: AggregationKind) -> Self {
-        Self { partial: Partial::identity(kind), sources: Vec::new() }
+        Self {
+            partial: Partial::identity(kind),
+            sources: Vec::new(),
+        }
     }
 
     /// Tells whether `partial` can be merged into this cell, without changing it.
@@ -26,7 +30,10 @@ impl Cell {
     /// When the partial is of another aggregation, or a count or sum would overflow.
     pub fn fits(&self, partial: &Partial) -> Result<(), AggregateError> {
         if self.partial.kind() != partial.kind() {
-            return Err(AggregateError::KindMismatch);
+            return Err(AggregateError::KindMismatch {
+                expected: self.partial.kind(),
+                found: partial.kind(),
+            });
         }
         let count = self.partial.events.checked_add(partial.events);
         let non_numeric = self.partial.non_numeric.checked_add(partial.non_numeric);
@@ -34,7 +41,11 @@ impl Cell {
             return Err(AggregateError::Overflow);
         }
         // Only a sum can overflow in its state, and a sum is a few words to try on a copy.
-        if partial.kind() == AggregationKind::Sum { self.partial.clone().merge(partial) } else { Ok(()) }
+        if partial.kind() == AggregationKind::Sum {
+            self.partial.clone().merge(partial)
+        } else {
+            Ok(())
+        }
     }
 
     /// Merges a partial together with its source.
@@ -42,10 +53,17 @@ impl Cell {
     /// # Errors
     /// As [`Cell::fits`]; the cell is unchanged then.
     pub fn add(&mut self, partial: &Partial, from: &Source) -> Result<(), AggregateError> {
-        debug_assert_eq!(partial.events, from.events, "a source counts the partial's events");
+        debug_assert_eq!(
+            partial.events, from.events,
+            "a source counts the partial's events"
+        );
         self.partial.merge(partial)?;
         // Cannot overflow where the partial's own count did not: the sources add up to it.
-        if source::add(&mut self.sources, from) { Ok(()) } else { Err(AggregateError::Overflow) }
+        if source::add(&mut self.sources, from) {
+            Ok(())
+        } else {
+            Err(AggregateError::Overflow)
+        }
     }
 
     /// Merges another cell.
@@ -64,7 +82,10 @@ impl Cell {
 
     /// Tells whether the law of sources holds.
     pub fn is_conserved(&self) -> bool {
-        let sum = self.sources.iter().try_fold(0_u64, |sum, from| sum.checked_add(from.events));
+        let sum = self
+            .sources
+            .iter()
+            .try_fold(0_u64, |sum, from| sum.checked_add(from.events));
         sum == Some(self.partial.events)
     }
 }

@@ -31,7 +31,9 @@ impl Level {
     /// Returns the first minute of the cell that holds `minute` (minutes since 1970; may be negative).
     pub fn start_of(self, minute: i32) -> i32 {
         // Below the first whole day that an i32 can name there is no earlier start.
-        minute.checked_sub(minute.rem_euclid(self.minutes())).unwrap_or(i32::MIN)
+        minute
+            .checked_sub(minute.rem_euclid(self.minutes()))
+            .unwrap_or(i32::MIN)
     }
 
     fn finer(self) -> Option<Level> {
@@ -74,7 +76,11 @@ fn cut(start: i32, end: i32, level: Level, segments: &mut Vec<Segment>) {
     match first_on_grid(start, level).filter(|inner_start| *inner_start < inner_end) {
         Some(inner_start) => {
             cut(start, inner_start, finer, segments);
-            segments.push(Segment { level, start: inner_start, end: inner_end });
+            segments.push(Segment {
+                level,
+                start: inner_start,
+                end: inner_end,
+            });
             cut(inner_end, end, finer, segments);
         }
         None => cut(start, end, finer, segments),
@@ -84,7 +90,11 @@ fn cut(start: i32, end: i32, level: Level, segments: &mut Vec<Segment>) {
 /// Returns the first cell start at or after `minute`, if an i32 can name it.
 fn first_on_grid(minute: i32, level: Level) -> Option<i32> {
     let floor = level.start_of(minute);
-    if floor == minute { Some(minute) } else { floor.checked_add(level.minutes()) }
+    if floor == minute {
+        Some(minute)
+    } else {
+        floor.checked_add(level.minutes())
+    }
 }
 
 #[cfg(test)]

@@ -30,12 +30,22 @@ pub struct Source {
 impl Source {
     /// Says that `events` came in frame `seq` of an agent.
     pub fn of_frame(agent_id: AgentId, seq: u64, events: u64) -> Self {
-        Self { agent_id, first_seq: seq, last_seq: seq, events }
+        Self {
+            agent_id,
+            first_seq: seq,
+            last_seq: seq,
+            events,
+        }
     }
 
     /// Says that `events` came from agents that are not named one by one.
     pub fn others(events: u64) -> Self {
-        Self { agent_id: AgentId::new(Uuid::nil()), first_seq: 0, last_seq: 0, events }
+        Self {
+            agent_id: AgentId::new(Uuid::nil()),
+            first_seq: 0,
+            last_seq: 0,
+            events,
+        }
     }
 }
 
@@ -43,7 +53,9 @@ impl Source {
 /// unchanged, when a count of events would overflow.
 pub fn add(sources: &mut Vec<Source>, more: &Source) -> bool {
     match sources.binary_search_by_key(&more.agent_id, |source| source.agent_id) {
-        Ok(at) => sources.get_mut(at).is_some_and(|source| widen(source, more)),
+        Ok(at) => sources
+            .get_mut(at)
+            .is_some_and(|source| widen(source, more)),
         Err(at) if sources.len() < SOURCES_MAX => {
             sources.insert(at, more.clone());
             true
@@ -53,7 +65,9 @@ pub fn add(sources: &mut Vec<Source>, more: &Source) -> bool {
 }
 
 fn widen(source: &mut Source, more: &Source) -> bool {
-    let Some(events) = source.events.checked_add(more.events) else { return false };
+    let Some(events) = source.events.checked_add(more.events) else {
+        return false;
+    };
     source.events = events;
     source.first_seq = source.first_seq.min(more.first_seq);
     source.last_seq = source.last_seq.max(more.last_seq);
@@ -88,7 +102,12 @@ mod tests {
         for (seq, events) in [(7, 2), (3, 5), (5, 1)] {
             assert!(add(&mut sources, &Source::of_frame(agent(1), seq, events)));
         }
-        let expected = Source { agent_id: agent(1), first_seq: 3, last_seq: 7, events: 8 };
+        let expected = Source {
+            agent_id: agent(1),
+            first_seq: 3,
+            last_seq: 7,
+            events: 8,
+        };
         assert_eq!(sources, [expected]);
     }
 
@@ -101,7 +120,10 @@ mod tests {
         }
         assert_eq!(sources.len(), SOURCES_MAX + 1);
         assert!(sources.is_sorted_by_key(|source| source.agent_id));
-        assert_eq!(sources.iter().map(|source| source.events).sum::<u64>(), 2 * 1000 * 3);
+        assert_eq!(
+            sources.iter().map(|source| source.events).sum::<u64>(),
+            2 * 1000 * 3
+        );
     }
 
     #[test]

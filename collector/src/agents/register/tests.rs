@@ -13,8 +13,14 @@ const LATER: Timestamp = Timestamp::from_micros(1_700_000_060_000_000);
 
 fn position(seq: u64) -> Position {
     match u8::try_from(seq) {
-        Ok(0) | Err(_) => Position { seq: 0, digest: Digest::ZERO },
-        Ok(byte) => Position { seq, digest: Digest::new([byte; 32]) },
+        Ok(0) | Err(_) => Position {
+            seq: 0,
+            digest: Digest::ZERO,
+        },
+        Ok(byte) => Position {
+            seq,
+            digest: Digest::new([byte; 32]),
+        },
     }
 }
 
@@ -46,7 +52,10 @@ fn action(registered: &Registered) -> Option<&str> {
 fn a_fresh_id_is_new_and_its_promise_holds_until_its_first_frame() {
     let found = register(None, &request(0, 0), None, NOW);
     assert_eq!(found.registration.status, RegisterStatus::New);
-    assert_eq!((found.registration.epoch, found.registration.applied), (1, position(0)));
+    assert_eq!(
+        (found.registration.epoch, found.registration.applied),
+        (1, position(0))
+    );
     assert_eq!(found.agent.watermark, NOW);
     assert_eq!(action(&found), None);
 }
@@ -60,9 +69,17 @@ fn a_new_agent_with_frames_to_send_promises_nothing_yet() {
 #[test]
 fn an_agent_that_goes_on_gets_the_next_epoch_and_keeps_its_watermark() {
     for sealed in [7, 8, 9] {
-        let found = register(Some(&at(7)), &request(6, sealed), Some(position(6).digest), NOW);
+        let found = register(
+            Some(&at(7)),
+            &request(6, sealed),
+            Some(position(6).digest),
+            NOW,
+        );
         assert_eq!(found.registration.status, RegisterStatus::Resumed);
-        assert_eq!((found.registration.epoch, found.registration.applied), (2, position(7)));
+        assert_eq!(
+            (found.registration.epoch, found.registration.applied),
+            (2, position(7))
+        );
         assert_eq!(found.agent.watermark, LATER);
         assert_eq!((action(&found), found.agent.alarm), (None, None));
     }
@@ -70,16 +87,26 @@ fn an_agent_that_goes_on_gets_the_next_epoch_and_keeps_its_watermark() {
 
 #[test]
 fn an_agent_that_said_farewell_is_live_again() {
-    let gone = Agent { farewell: true, ..at(7) };
+    let gone = Agent {
+        farewell: true,
+        ..at(7)
+    };
     assert!(!gone.is_live());
-    assert!(register(Some(&gone), &request(7, 7), None, NOW).agent.is_live());
+    assert!(
+        register(Some(&gone), &request(7, 7), None, NOW)
+            .agent
+            .is_live()
+    );
 }
 
 #[test]
 fn an_older_state_is_a_rollback_and_takes_back_its_watermark() {
     let found = register(Some(&at(7)), &request(3, 4), Some(position(3).digest), NOW);
     assert_eq!(found.registration.status, RegisterStatus::Rollback);
-    assert_eq!((found.registration.epoch, found.registration.applied), (2, position(7)));
+    assert_eq!(
+        (found.registration.epoch, found.registration.applied),
+        (2, position(7))
+    );
     assert_eq!(found.agent.watermark, NOW);
     assert_eq!(found.agent.alarm, Some(Alarm::RolledBack));
     assert_eq!(action(&found), Some("agent.rolled_back"));
@@ -87,13 +114,19 @@ fn an_older_state_is_a_rollback_and_takes_back_its_watermark() {
 
 #[test]
 fn another_state_under_a_known_id_gets_no_session_and_disturbs_none() {
-    let stranger = RegisterRequest { state_nonce: Uuid::from_u128(99), ..request(0, 0) };
+    let stranger = RegisterRequest {
+        state_nonce: Uuid::from_u128(99),
+        ..request(0, 0)
+    };
     let found = register(Some(&at(7)), &stranger, None, NOW);
     assert_eq!(found.registration.status, RegisterStatus::LostState);
     assert_eq!((found.registration.epoch, found.agent.epoch), (0, 1));
     assert_eq!(found.agent.state_nonce, Uuid::from_u128(2));
     assert_eq!(action(&found), Some("agent.lost_state"));
-    assert_eq!(action(&register(Some(&found.agent), &stranger, None, NOW)), None);
+    assert_eq!(
+        action(&register(Some(&found.agent), &stranger, None, NOW)),
+        None
+    );
 }
 
 #[test]
@@ -101,13 +134,24 @@ fn another_frame_under_the_applied_number_is_a_fork() {
     let mut twin = request(6, 7);
     twin.sealed.digest = Digest::new([99; 32]);
     let found = register(Some(&at(7)), &twin, Some(position(6).digest), NOW);
-    assert_eq!((found.agent.alarm, action(&found)), (Some(Alarm::Forked), Some("agent.forked")));
-    assert_eq!(action(&register(Some(&found.agent), &twin, None, NOW)), None);
+    assert_eq!(
+        (found.agent.alarm, action(&found)),
+        (Some(Alarm::Forked), Some("agent.forked"))
+    );
+    assert_eq!(
+        action(&register(Some(&found.agent), &twin, None, NOW)),
+        None
+    );
 }
 
 #[test]
 fn another_frame_under_an_acknowledged_number_is_a_fork() {
-    let found = register(Some(&at(7)), &request(6, 9), Some(Digest::new([99; 32])), NOW);
+    let found = register(
+        Some(&at(7)),
+        &request(6, 9),
+        Some(Digest::new([99; 32])),
+        NOW,
+    );
     assert_eq!(found.agent.alarm, Some(Alarm::Forked));
 }
 
@@ -116,12 +160,18 @@ fn an_agent_ahead_of_the_collector_is_recorded() {
     let found = register(Some(&at(7)), &request(9, 9), None, NOW);
     assert_eq!(found.registration.status, RegisterStatus::Resumed);
     assert_eq!(action(&found), Some("agent.ahead_of_collector"));
-    assert_eq!(action(&register(None, &request(9, 9), None, NOW)), Some("agent.ahead_of_collector"));
+    assert_eq!(
+        action(&register(None, &request(9, 9), None, NOW)),
+        Some("agent.ahead_of_collector")
+    );
 }
 
 #[test]
 fn a_retired_agent_is_heard_but_not_waited_for() {
-    let retired = Agent { retired_at: Some(NOW), ..at(7) };
+    let retired = Agent {
+        retired_at: Some(NOW),
+        ..at(7)
+    };
     let found = register(Some(&retired), &request(7, 8), None, NOW);
     assert_eq!(found.registration.status, RegisterStatus::Retired);
     assert_eq!(found.registration.epoch, 2);

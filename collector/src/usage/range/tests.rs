@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::{Level, Segment, decompose};
 
 fn cells(segments: &[Segment]) -> i32 {
-    segments.iter().map(|segment| (segment.end - segment.start) / segment.level.minutes()).sum()
+    segments
+        .iter()
+        .map(|segment| (segment.end - segment.start) / segment.level.minutes())
+        .sum()
 }
 
 fn check(start: i32, end: i32, expected: &[(Level, i32, i32)]) {
@@ -24,11 +27,20 @@ fn edges_are_minutes_and_hours_and_the_middle_is_days() {
     check(0, 1440, &[(Day, 0, 1440)]);
     check(0, 60, &[(Hour, 0, 60)]);
     check(59, 61, &[(Minute, 59, 61)]);
-    check(59, 121, &[(Minute, 59, 60), (Hour, 60, 120), (Minute, 120, 121)]);
+    check(
+        59,
+        121,
+        &[(Minute, 59, 60), (Hour, 60, 120), (Minute, 120, 121)],
+    );
     check(
         1439 - 60,
         2881,
-        &[(Minute, 1379, 1380), (Hour, 1380, 1440), (Day, 1440, 2880), (Minute, 2880, 2881)],
+        &[
+            (Minute, 1379, 1380),
+            (Hour, 1380, 1440),
+            (Day, 1440, 2880),
+            (Minute, 2880, 2881),
+        ],
     );
     check(-1, 1, &[(Minute, -1, 1)]);
     check(-1440, 0, &[(Day, -1440, 0)]);
@@ -38,7 +50,10 @@ fn edges_are_minutes_and_hours_and_the_middle_is_days() {
 #[test]
 fn the_whole_of_time_can_be_cut() {
     let segments = decompose(i32::MIN, i32::MAX, Level::Day);
-    assert_eq!(segments.first().map(|segment| segment.start), Some(i32::MIN));
+    assert_eq!(
+        segments.first().map(|segment| segment.start),
+        Some(i32::MIN)
+    );
     assert_eq!(segments.last().map(|segment| segment.end), Some(i32::MAX));
 }
 

@@ -1,0 +1,256 @@
+//! The open database, what is kept in memory of it, and reading.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use ::rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions};
+use serde::de::DeserializeOwned;
+
+use super::codec;
+use super::key::{self, Key, Kind};
+use super::open::{self, OpenError};
+use super::transaction::Counters;
+use crate::auth::{ApiKey, KeyHash};
+use crate::storage::{CatalogSnapshot, Page, StorageError};
+
+/// The column families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Documents,
+    Indexes,
+    Usage,
+    Frames,
+    Meta,
+}
+
+impl Family {
+    pub(super) const ALL: [Family; 5] = [
+        Family::Documents,
+        Family::Indexes,
+        Family::Usage,
+        Family::Frames,
+        Family::Meta,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Family::Documents => "documents",
+            Family::Indexes => "indexes",
+            Family::Usage => "usage",
+            Family::Frames => "frames",
+            Family::Meta => "meta",
+        }
+    }
+
+    pub(super) fn of(self, db: &DB) -> &ColumnFamily {
+        db.cf_handle(self.name())
+            .expect("the database was opened with every family")
+    }
+}
+
+/// The open database.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) db: DB,
+    /// Held by whoever writes, from its first read to its commit.
+    pub(super) writer: Mutex<Counters>,
+    /// The catalog as committed last.
+    pub(super) catalog: RwLock<Arc<CatalogSnapshot>>,
+    /// All API keys as committed last: one is looked up with each request.
+    pub(super) api_keys: RwLock<HashMap<KeyHash, ApiKey>>,
+    // Dropped last, so that nobody else opens a database that is still closing.
+    _lock: File,
+}
+
+impl Database {
+    pub(super) fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let lock = open::lock(data_dir)?;
+        let database = Self {
+            db: open::open(data_dir)?,
+            writer: Mutex::default(),
+            catalog: RwLock::default(),
+            api_keys: RwLock::default(),
+            _lock: lock,
+        };
+        let counters: Counters = database.meta(key::COUNTERS)?.unwrap_or_default();
+        let catalog = database.read_catalog(counters.catalog_version)?;
+        let api_keys = database.read_api_keys()?;
+        Ok(Self {
+            writer: Mutex::new(counters),
+            catalog: RwLock::new(Arc::new(catalog)),
+            api_keys: RwLock::new(api_keys),
+            ..database
+        })
+    }
+
+    pub(super) fn family(&self, family: Family) -> &ColumnFamily {
+        family.of(&self.db)
+    }
+
+    /// Reads the document under an id.
+    pub(super) fn document<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<T>, StorageError> {
+        self.document_at(&Key::of_document(kind, id))
+    }
+
+    /// Reads the document under a key of [`Family::Documents`].
+    pub(super) fn document_at<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<T>, StorageError> {
+        let found = self
+            .db
+            .get_pinned_cf(self.family(Family::Documents), key)
+            .map_err(failed)?;
+        found
+            .map(|bytes| codec::decode_document(&name_of(key), &bytes))
+            .transpose()
+    }
+
+    /// Reads what an index says under a key: the id of a document.
+    pub(super) fn looked_up(&self, key: &[u8]) -> Result<Option<String>, StorageError> {
+        let found = self
+            .db
+            .get_pinned_cf(self.family(Family::Indexes), key)
+            .map_err(failed)?;
+        found.map(|bytes| text(&bytes)).transpose()
+    }
+
+    /// Reads every document of a kind, in order of their keys.
+    pub(super) fn documents<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+    ) -> Result<Vec<T>, StorageError> {
+        let prefix = Key::of_kind(kind);
+        self.walk(Family::Documents, &prefix, Direction::Forward)
+            .map(|entry| {
+                entry.and_then(|(key, bytes)| codec::decode_document(&name_of(&key), &bytes))
+            })
+            .collect()
+    }
+
+    /// Reads a page of the documents of a numbered kind, newest first.
+    pub(super) fn newest_documents<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        page: Page,
+    ) -> Result<Vec<T>, StorageError> {
+        page.of(self.walk(Family::Documents, &Key::of_kind(kind), Direction::Reverse))
+            .into_iter()
+            .map(|entry| {
+                entry.and_then(|(key, bytes)| codec::decode_document(&name_of(&key), &bytes))
+            })
+            .collect()
+    }
+
+    /// Walks the documents that an index names under `prefix`, in its order or against it. Documents
+    /// are read as they are asked for.
+    pub(super) fn indexed<'a, T: DeserializeOwned>(
+        &'a self,
+        kind: Kind,
+        prefix: &[u8],
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<T, StorageError>> + use<'a, T> {
+        self.walk(Family::Indexes, prefix, direction)
+            .map(move |entry| {
+                let (_, id) = entry?;
+                self.named(kind, &text(&id)?)
+            })
+    }
+
+    /// Cuts a page out of an index before reading any document.
+    pub(super) fn indexed_page<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        prefix: &[u8],
+        page: Page,
+    ) -> Result<Vec<T>, StorageError> {
+        page.of(self.walk(Family::Indexes, prefix, Direction::Reverse))
+            .into_iter()
+            .map(|entry| entry.and_then(|(_, id)| self.named(kind, &text(&id)?)))
+            .collect()
+    }
+
+    /// Reads a document that another record names, and which therefore has to be there.
+    pub(super) fn named<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> Result<T, StorageError> {
+        let missing = || {
+            codec::corrupt(
+                &format!("{kind:?} {id}"),
+                "an index names it, but it is not there",
+            )
+        };
+        self.document(kind, id)?.ok_or_else(missing)
+    }
+
+    /// Walks all entries whose key begins with `prefix`.
+    pub(super) fn walk<'a>(
+        &'a self,
+        family: Family,
+        prefix: &[u8],
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<Entry, StorageError>> + use<'a> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(prefix);
+        if let Some(bound) = key::behind(prefix) {
+            options.set_iterate_upper_bound(bound);
+        }
+        let mode = match direction {
+            Direction::Forward => IteratorMode::Start,
+            Direction::Reverse => IteratorMode::End,
+        };
+        let entries = self.db.iterator_cf_opt(self.family(family), options, mode);
+        entries.map(|entry| entry.map_err(failed))
+    }
+
+    fn meta<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StorageError> {
+        let found = self
+            .db
+            .get_pinned_cf(self.family(Family::Meta), key)
+            .map_err(failed)?;
+        found
+            .map(|bytes| codec::decode_document("meta record", &bytes))
+            .transpose()
+    }
+
+    fn read_api_keys(&self) -> Result<HashMap<KeyHash, ApiKey>, StorageError> {
+        let keys: Vec<ApiKey> = self.documents(Kind::ApiKey)?;
+        Ok(keys.into_iter().map(|key| (key.hash, key)).collect())
+    }
+}
+
+/// A key and its value.
+pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// Tells damage from what may pass.
+pub(super) fn failed(error: ::rocksdb::Error) -> StorageError {
+    match error.kind() {
+        ::rocksdb::ErrorKind::Corruption => codec::corrupt("database", error),
+        _ => StorageError::Unavailable(error.to_string()),
+    }
+}
+
+/// Locks that a panicking thread held may guard half-made decisions: from then on only a restart helps.
+pub(super) fn poisoned<T>(_: std::sync::PoisonError<T>) -> StorageError {
+    StorageError::Unavailable(
+        "an earlier operation failed half-way; restart the collector".to_owned(),
+    )
+}
+
+fn text(bytes: &[u8]) -> Result<String, StorageError> {
+    std::str::from_utf8(bytes)
+        .map(str::to_owned)
+        .map_err(|error| codec::corrupt("index entry", error))
+}
+
+fn name_of(key: &[u8]) -> String {
+    format!("document {}", key.escape_ascii())
+}

@@ -1,0 +1,159 @@
+//! Subscriptions: by id, by age, by customer; which meters they bill; when they are due.
+
+use ::rocksdb::{IteratorMode, ReadOptions};
+use async_trait::async_trait;
+use submeter_common::id::MeterId;
+use submeter_common::time::Timestamp;
+
+use super::RocksStore;
+use super::codec;
+use super::database::{Database, Family, failed};
+use super::key::{Index, Key, Kind, behind};
+use super::settle::{self, Staged};
+use super::transaction::Transaction;
+use crate::billing::Settlement;
+use crate::catalog::Price;
+use crate::id::SubscriptionId;
+use crate::storage::{
+    CreateOutcome, DueCursor, Page, StorageError, SubscriptionFilter, SubscriptionStore,
+};
+use crate::subscription::{Subscription, SubscriptionStatus};
+
+#[async_trait]
+impl SubscriptionStore for RocksStore {
+    async fn create_subscription(
+        &self,
+        opening: Settlement,
+    ) -> Result<CreateOutcome, StorageError> {
+        self.blocking(move |database| create(database, opening))
+            .await
+    }
+
+    async fn subscription(
+        &self,
+        id: &SubscriptionId,
+    ) -> Result<Option<Subscription>, StorageError> {
+        let id = id.clone();
+        self.blocking(move |database| database.document(Kind::Subscription, id.as_str()))
+            .await
+    }
+
+    async fn subscriptions(
+        &self,
+        filter: &SubscriptionFilter,
+        page: Page,
+    ) -> Result<Vec<Subscription>, StorageError> {
+        let prefix = match &filter.customer_id {
+            Some(customer) => Key::of_index(Index::SubscriptionsOfCustomer).text(customer.as_str()),
+            None => Key::of_index(Index::Subscriptions),
+        };
+        self.blocking(move |database| {
+            database.indexed_page(Kind::Subscription, prefix.as_bytes(), page)
+        })
+        .await
+    }
+
+    async fn due(
+        &self,
+        now: Timestamp,
+        after: Option<&DueCursor>,
+        limit: usize,
+    ) -> Result<Vec<Subscription>, StorageError> {
+        let after = after.map(|cursor| Key::due(cursor.period_end, &cursor.subscription_id));
+        self.blocking(move |database| due(database, now, after, limit))
+            .await
+    }
+}
+
+fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, StorageError> {
+    let mut write = Transaction::begin(database)?;
+    let subscription = opening.subscription.clone();
+    let id = subscription.subscription_id.as_str();
+    if database
+        .document::<Subscription>(Kind::Subscription, id)?
+        .is_some()
+    {
+        return Ok(CreateOutcome::Conflict);
+    }
+    for meter_id in meters(&subscription) {
+        let taken = database.looked_up(&Key::meter_in_use(&subscription.customer_id, meter_id))?;
+        if let Some(other) = taken {
+            let subscription_id = SubscriptionId::from_text(other);
+            return Ok(CreateOutcome::MeterInUse {
+                meter_id: meter_id.clone(),
+                subscription_id,
+            });
+        }
+    }
+    let Staged::Ready(invoice) = settle::stage(&mut write, opening)? else {
+        return Ok(CreateOutcome::Conflict);
+    };
+    put(&mut write, None, &subscription)?;
+    let order = write.next_order()?;
+    write.put_index(&Key::of_index(Index::Subscriptions).order(order), id);
+    let of_customer =
+        Key::of_index(Index::SubscriptionsOfCustomer).text(subscription.customer_id.as_str());
+    write.put_index(&of_customer.order(order), id);
+    write.commit()?;
+    Ok(CreateOutcome::Created(invoice))
+}
+
+/// Puts a subscription over `before`, and moves its places among what is due and what bills a meter.
+pub(super) fn put(
+    write: &mut Transaction<'_>,
+    before: Option<&Subscription>,
+    after: &Subscription,
+) -> Result<(), StorageError> {
+    let id = &after.subscription_id;
+    if let Some(before) = before {
+        write.delete_index(&Key::due(before.current_period.end, id));
+        for meter in meters(before) {
+            write.delete_index(&Key::meter_in_use(&before.customer_id, meter));
+        }
+    }
+    if after.status == SubscriptionStatus::Active {
+        write.put_index(&Key::due(after.current_period.end, id), id.as_str());
+        for meter in meters(after) {
+            write.put_index(&Key::meter_in_use(&after.customer_id, meter), id.as_str());
+        }
+    }
+    write.put_document(Kind::Subscription, id.as_str(), after)
+}
+
+fn meters(subscription: &Subscription) -> impl Iterator<Item = &MeterId> {
+    let Price::UsageBased(price) = &subscription.price;
+    price.meters.iter().map(|meter| &meter.meter_id)
+}
+
+fn due(
+    database: &Database,
+    now: Timestamp,
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<Subscription>, StorageError> {
+    // The first key behind all that end by `now`; and the first behind the cursor's own.
+    let bound = behind(Key::of_index(Index::Due).time(now).as_bytes());
+    let start = after.map_or_else(
+        || Key::of_index(Index::Due).into_bytes(),
+        |key| [key.as_slice(), &[0]].concat(),
+    );
+    let mut options = ReadOptions::default();
+    options.set_iterate_lower_bound(start);
+    if let Some(bound) = bound {
+        options.set_iterate_upper_bound(bound);
+    }
+    let entries = database.db.iterator_cf_opt(
+        database.family(Family::Indexes),
+        options,
+        IteratorMode::Start,
+    );
+    entries
+        .take(limit)
+        .map(|entry| {
+            let (_, id) = entry.map_err(failed)?;
+            let id =
+                std::str::from_utf8(&id).map_err(|error| codec::corrupt("due entry", error))?;
+            database.named(Kind::Subscription, id)
+        })
+        .collect()
+}

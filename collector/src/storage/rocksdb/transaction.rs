@@ -1,0 +1,145 @@
+//! One write: decided and collected under the writer's lock, committed as one durable batch.
+//!
+//! Reads within a transaction see what is committed, not what the transaction has collected.
+
+use std::collections::BTreeMap;
+use std::sync::MutexGuard;
+
+use ::rocksdb::WriteBatch;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::codec;
+use super::database::{Database, Family, failed, poisoned};
+use super::key::{self, Key, Kind};
+use super::open;
+use crate::storage::{AuditEntry, AuditRecord, StorageError};
+
+/// What is counted without gaps. Stored with each write that moves one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Counters {
+    /// Raised with each change of a meter.
+    pub(super) catalog_version: u64,
+    /// Place of the newest document in lists by age.
+    order: u64,
+    /// Entries of the audit log.
+    audit: u64,
+    /// Rows set aside.
+    quarantine: u64,
+    /// Invoices issued, by year.
+    invoices: BTreeMap<i16, u64>,
+}
+
+/// A write in the making. Dropped without [`Transaction::commit`] it never was.
+pub(super) struct Transaction<'a> {
+    pub(super) database: &'a Database,
+    committed: MutexGuard<'a, Counters>,
+    counters: Counters,
+    pub(super) batch: WriteBatch,
+}
+
+impl<'a> Transaction<'a> {
+    /// Waits for the writer's lock.
+    pub(super) fn begin(database: &'a Database) -> Result<Self, StorageError> {
+        let committed = database.writer.lock().map_err(poisoned)?;
+        let counters = committed.clone();
+        Ok(Self {
+            database,
+            committed,
+            counters,
+            batch: WriteBatch::default(),
+        })
+    }
+
+    pub(super) fn put_document<T: Serialize>(
+        &mut self,
+        kind: Kind,
+        id: &str,
+        document: &T,
+    ) -> Result<(), StorageError> {
+        self.put_document_at(&Key::of_document(kind, id), document)
+    }
+
+    pub(super) fn put_document_at<T: Serialize>(
+        &mut self,
+        key: &[u8],
+        document: &T,
+    ) -> Result<(), StorageError> {
+        let bytes = codec::encode_document(document)?;
+        self.batch
+            .put_cf(self.database.family(Family::Documents), key, bytes);
+        Ok(())
+    }
+
+    /// Names the document `id` in an index.
+    pub(super) fn put_index(&mut self, key: &[u8], id: &str) {
+        self.batch
+            .put_cf(self.database.family(Family::Indexes), key, id);
+    }
+
+    pub(super) fn delete_index(&mut self, key: &[u8]) {
+        self.batch
+            .delete_cf(self.database.family(Family::Indexes), key);
+    }
+
+    /// Tells whether what is stored under an id is what its author had read.
+    pub(super) fn is_stored<T: Serialize + DeserializeOwned>(
+        &self,
+        kind: Kind,
+        id: &str,
+        read: &T,
+    ) -> Result<bool, StorageError> {
+        let Some(stored) = self.database.document::<T>(kind, id)? else {
+            return Ok(false);
+        };
+        Ok(codec::encode_document(&stored)? == codec::encode_document(read)?)
+    }
+
+    /// Adds an entry to the audit log.
+    pub(super) fn put_audit(&mut self, entry: AuditEntry) -> Result<AuditRecord, StorageError> {
+        let audit_id = raise(&mut self.counters.audit)?;
+        let record = AuditRecord { audit_id, entry };
+        self.put_document_at(&Key::of_numbered(Kind::Audit, audit_id), &record)?;
+        Ok(record)
+    }
+
+    /// Returns the place of a new document in lists by age.
+    pub(super) fn next_order(&mut self) -> Result<u64, StorageError> {
+        raise(&mut self.counters.order)
+    }
+
+    pub(super) fn next_catalog_version(&mut self) -> Result<u64, StorageError> {
+        raise(&mut self.counters.catalog_version)
+    }
+
+    pub(super) fn next_quarantine(&mut self) -> Result<u64, StorageError> {
+        raise(&mut self.counters.quarantine)
+    }
+
+    /// Returns the position of the next invoice of a year, from 1.
+    pub(super) fn next_invoice(&mut self, year: i16) -> Result<u64, StorageError> {
+        raise(self.counters.invoices.entry(year).or_default())
+    }
+
+    /// Makes the write durable, and only then its counters the current ones.
+    pub(super) fn commit(mut self) -> Result<(), StorageError> {
+        if self.counters != *self.committed {
+            let bytes = codec::encode_document(&self.counters)?;
+            self.batch
+                .put_cf(self.database.family(Family::Meta), key::COUNTERS, bytes);
+        }
+        self.database
+            .db
+            .write_opt(self.batch, &open::synced())
+            .map_err(failed)?;
+        *self.committed = self.counters;
+        Ok(())
+    }
+}
+
+fn raise(counter: &mut u64) -> Result<u64, StorageError> {
+    *counter = counter
+        .checked_add(1)
+        .ok_or_else(|| StorageError::Refused("a counter of the store is exhausted".to_owned()))?;
+    Ok(*counter)
+}
