@@ -3,7 +3,10 @@
 //! A [`submeter_common::quantity::Quantity`] has a fixed scale and is what meters count in; a price times a quantity needs
 //! more digits than that. This type never rounds unless told to how many digits.
 
-use bigdecimal::{BigDecimal, RoundingMode, Zero, num_bigint::BigInt};
+use bigdecimal::{
+    BigDecimal, RoundingMode, Zero,
+    num_bigint::{BigInt, Sign},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{
     fmt,
@@ -121,11 +124,10 @@ impl Decimal {
 }
 
 fn quotient_half_away(above: &BigInt, below: &BigInt) -> BigInt {
-    let twice: BigInt = above * 2;
-    let negative = (above < &BigInt::zero()) != (below < &BigInt::zero());
-    // |a/b| rounded half up is floor((2|a| + |b|) / 2|b|).
-    let magnitude = (BigInt::from(twice.magnitude().clone()) + BigInt::from(below.magnitude().clone()))
-        / (BigInt::from(below.magnitude().clone()) * 2);
+    let negative = (above.sign() == Sign::Minus) != (below.sign() == Sign::Minus);
+    // |a ÷ b| rounded half up is floor((2|a| + |b|) ÷ 2|b|).
+    let (above, below) = (above.magnitude(), below.magnitude());
+    let magnitude = BigInt::from((above * 2_u32 + below) / (below * 2_u32));
     if negative { -magnitude } else { magnitude }
 }
 
