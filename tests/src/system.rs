@@ -8,6 +8,7 @@ mod agent;
 mod api;
 mod collector;
 mod process;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ pub use agent::{Agent, Outcome};
 pub use api::{Api, Reply};
 pub use collector::Collector;
 pub use process::Process;
+pub use wire::Wire;
 
 /// Time a process gets to do what a test waits for; generous, because builders are small and busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -80,7 +80,9 @@ async fn every_line_of_every_invoice_equals_the_auditors() -> Result<()> {
     let mut north = system.agent("north", settings).await?;
     let mut south = system.agent("south", settings).await?;
     eventually("both agents to register", PATIENCE, || async {
-        let agents = api.list("/v1/agents").await?.len();
+        let agents = api.fetch("/v1/agents").await?["items"]
+            .as_array()
+            .map_or(0, Vec::len);
         ensure!(agents == 2, "{agents} agents");
         Ok(())
     })

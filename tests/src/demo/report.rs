@@ -138,9 +138,13 @@ fn cells(line: &Value) -> Result<Vec<String>> {
     ])
 }
 
-/// The one quantity of a reply with granularity `total`.
+/// The one value of a reply with granularity `total`; an empty one means that nothing was used.
 fn total(usage: &Value) -> Result<String> {
-    text(&usage["quantity"])
+    match usage["items"].as_array().context("items")?.as_slice() {
+        [] => Ok("0".to_owned()),
+        [item] => text(&item["value"]),
+        several => anyhow::bail!("one total, not {}", several.len()),
+    }
 }
 
 fn text(value: &Value) -> Result<String> {
