@@ -1,0 +1,294 @@
+//! The composition root: opens the rooms in order, closes them in reverse.
+//!
+//! The door opens last, when there is somewhere to put events, and closes first, so that the farewell frame is the last word.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use submeter_common::time::Clock;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::config::{ADDRESS_FILE, Config, Secret};
+use crate::flush::{CollectorClient, Flusher, KeySource};
+use crate::ingest::{Budget, Context, Guard, Server, router};
+use crate::pipeline::{Identity, OpenError, Pipeline};
+
+/// Share of the grace that requests in flight may use; the rest is for the last frames.
+const REQUESTS_GRACE_SHARE: u32 = 2;
+
+/// Grace for requests in flight when the store has failed: they only get to read their 503.
+const POISONED_GRACE: Duration = Duration::from_secs(1);
+
+/// A running agent.
+pub struct Agent {
+    pipeline: Pipeline,
+    flusher: Flusher,
+    context: Arc<Context>,
+    server: Server,
+    address_file: PathBuf,
+    shutdown_grace: Duration,
+}
+
+/// Why an agent did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A setting is wrong; starting again changes nothing.
+    #[error("{0}")]
+    Config(String),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Open(OpenError),
+    /// The listen address cannot be bound, or the data directory cannot be written.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// How an agent ended.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The collector holds everything.
+    Drained,
+    /// Frames are left; they are safe on disk and are sent after the next start.
+    FramesLeft {
+        /// How many.
+        frames: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Events in them.
+        events: u64,
+        /// Why they were not sent.
+        reason: String,
+    },
+    /// The store failed. What was acknowledged is on disk; the next start recovers it.
+    Poisoned(String),
+}
+
+impl Agent {
+    /// Opens every room. On an error all that was opened is closed again.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        // 0. Secrets and the client first: what is wrong with them is known without touching the disk.
+        let token = ingest_token(config)?;
+        let client = CollectorClient::new(&config.collector, key_source(config))
+            .map_err(StartError::Config)?;
+        warn_of_plain_http(&config.collector);
+
+        // 1. The store: recovers what a previous life left. Everything else leans on it.
+        let pipeline = open(config, Arc::clone(&clock)).await?;
+
+        // 2. The flusher: what was left is sent, and the catalog arrives, before the first event comes in.
+        let flusher = Flusher::start(
+            pipeline.clone(),
+            client,
+            Arc::clone(&clock),
+            config.flush_interval.0,
+        );
+
+        // 3. The door.
+        let budget = Budget::new(
+            config.request_bytes_max.as_len(),
+            config.requests_bytes_max.as_len(),
+        );
+        let context = Arc::new(Context::new(
+            pipeline.clone(),
+            clock,
+            config.horizon(),
+            budget,
+            flusher.handle(),
+        ));
+        let guard = Guard::new(config.listen, &config.allowed_hosts, token);
+        let routes = router(Arc::clone(&context), guard);
+        let address_file = config.data_dir.join(ADDRESS_FILE);
+        let opened = open_door(config, routes, &address_file).await;
+        match opened {
+            Ok(server) => Ok(Self {
+                pipeline,
+                flusher,
+                context,
+                server,
+                address_file,
+                shutdown_grace: config.shutdown_grace.0,
+            }),
+            Err(error) => {
+                close_store(&pipeline).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Who the agent is to the collector.
+    pub fn identity(&self) -> Identity {
+        self.pipeline.identity()
+    }
+
+    /// The durable core, for those who embed an agent.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Runs until `stop` resolves or the store fails, then closes the rooms. When `hurry` resolves while frames are still being
+    /// sent, they stay on disk.
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) -> Stopped {
+        let poison = tokio::select! {
+            () = stop => None,
+            reason = self.pipeline.poisoned() => Some(reason),
+        };
+        match poison {
+            Some(reason) => self.abandon(reason).await,
+            None => self.stop(hurry).await,
+        }
+    }
+
+    async fn stop(self, hurry: impl Future<Output = ()>) -> Stopped {
+        let deadline = Instant::now() + self.shutdown_grace;
+        tracing::info!(
+            grace_seconds = self.shutdown_grace.as_secs(),
+            "stopping: no further events are taken"
+        );
+
+        // 3. The door closes first: after it, nothing new can be acknowledged.
+        self.context.begin_draining();
+        remove_address_file(&self.address_file);
+        self.server
+            .stop(self.shutdown_grace / REQUESTS_GRACE_SHARE)
+            .await;
+
+        // 2. The farewell frame is sealed and sent.
+        let drained = tokio::select! {
+            drained = self.flusher.drain(deadline) => drained.map(|drained| drained.trouble),
+            () = hurry => Ok(Some("asked to hurry".to_owned())),
+        };
+
+        // 1. The store.
+        let status = self.pipeline.status();
+        close_store(&self.pipeline).await;
+        if let Some(reason) = self.pipeline.poison_reason() {
+            return Stopped::Poisoned(reason);
+        }
+        let reason = match drained {
+            Ok(trouble) => trouble,
+            Err(error) => Some(error.to_string()),
+        };
+        if status.outbox_frames == 0 && reason.is_none() {
+            return Stopped::Drained;
+        }
+        Stopped::FramesLeft {
+            frames: status.outbox_frames,
+            bytes: status.outbox_bytes,
+            events: status.at_risk_events,
+            reason: reason.unwrap_or_else(|| "the grace was over".to_owned()),
+        }
+    }
+
+    /// The store failed: nothing can be sealed any more. Leave quickly, the next start recovers.
+    async fn abandon(self, reason: String) -> Stopped {
+        tracing::error!(reason, "the store failed; stopping");
+        self.context.begin_draining();
+        remove_address_file(&self.address_file);
+        self.server.stop(POISONED_GRACE).await;
+        close_store(&self.pipeline).await;
+        Stopped::Poisoned(reason)
+    }
+}
+
+async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Pipeline, StartError> {
+    let store = config.store();
+    let opened = tokio::task::spawn_blocking(move || Pipeline::open(store, clock)).await;
+    match opened {
+        Ok(Ok(pipeline)) => Ok(pipeline),
+        Ok(Err(OpenError::InvalidConfig { field, message })) => {
+            Err(StartError::Config(format!("{field}: {message}")))
+        }
+        Ok(Err(error)) => Err(StartError::Open(error)),
+        Err(error) => Err(StartError::Io {
+            doing: "open the state directory".to_owned(),
+            source: io::Error::other(error),
+        }),
+    }
+}
+
+async fn open_door(
+    config: &Config,
+    routes: axum::Router,
+    address_file: &Path,
+) -> Result<Server, StartError> {
+    let server = Server::start(config.listen, routes, config.connections_max)
+        .await
+        .map_err(|source| StartError::Io {
+            doing: format!("listen on {}", config.listen),
+            source,
+        })?;
+    write_address_file(address_file, server.address()).map_err(|source| StartError::Io {
+        doing: format!("write {}", address_file.display()),
+        source,
+    })?;
+    Ok(server)
+}
+
+/// Written beside and renamed, so that a reader never sees half an address.
+fn write_address_file(path: &Path, address: SocketAddr) -> io::Result<()> {
+    let beside = path.with_extension("addr.new");
+    std::fs::write(&beside, format!("{address}\n"))?;
+    std::fs::rename(&beside, path)
+}
+
+fn remove_address_file(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(%error, "the address file was gone before");
+    }
+}
+
+async fn close_store(pipeline: &Pipeline) {
+    if let Err(error) = pipeline.stop().await {
+        tracing::warn!(%error, "the store was not closed cleanly; the next start recovers it");
+    }
+}
+
+fn ingest_token(config: &Config) -> Result<Option<Secret>, StartError> {
+    match (&config.ingest_token_file, &config.ingest_token) {
+        (Some(path), _) => Secret::read(path)
+            .map(Some)
+            .map_err(|error| StartError::Config(format!("ingest_token_file: {error}"))),
+        (None, token) => Ok(token.clone()),
+    }
+}
+
+fn key_source(config: &Config) -> KeySource {
+    match (&config.key, &config.key_file) {
+        (Some(key), _) => KeySource::Fixed(key.clone()),
+        (None, Some(path)) => KeySource::File(path.clone()),
+        (None, None) => KeySource::Missing,
+    }
+}
+
+fn warn_of_plain_http(collector: &str) {
+    let Some(rest) = collector.strip_prefix("http://") else {
+        return;
+    };
+    let local = ["127.", "localhost", "[::1]"]
+        .iter()
+        .any(|name| rest.starts_with(name));
+    if !local {
+        tracing::warn!(
+            collector,
+            "the key goes to the collector unencrypted; use https:// beyond this host"
+        );
+    }
+}

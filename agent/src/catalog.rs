@@ -1,0 +1,58 @@
+//! The meters, as the collector last gave them.
+//!
+//! A catalog comes with every register reply and whenever a flush reply names another version. The last good one is kept by
+//! the store, so that an agent starts and counts with the collector away.
+
+use submeter_common::protocol::Catalog;
+
+use crate::flush::{CallError, CollectorClient};
+use crate::pipeline::{Pipeline, PipelineError};
+
+/// Hands a catalog to the pipeline, unless it is the one in force.
+pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<(), PipelineError> {
+    let version = catalog.version;
+    let before = pipeline.catalog().version;
+    if version == before {
+        return Ok(());
+    }
+    let meters = catalog.meters.len();
+    match pipeline.set_catalog(catalog).await {
+        Ok(()) => tracing::info!(before, version, meters, "new catalog in force"),
+        Err(PipelineError::Invalid(problem)) => {
+            tracing::error!(
+                before,
+                version,
+                problem,
+                "the collector's catalog is refused; the last good one stays in force"
+            );
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Reads the catalog when the collector's `version` is not the one in force.
+pub(crate) async fn follow(
+    client: &CollectorClient,
+    pipeline: &Pipeline,
+    version: u64,
+) -> Result<(), FollowError> {
+    if version == pipeline.catalog().version {
+        return Ok(());
+    }
+    let catalog = client.catalog().await.map_err(FollowError::Call)?;
+    adopt(pipeline, catalog)
+        .await
+        .map_err(FollowError::Pipeline)
+}
+
+/// Why a catalog was not brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FollowError {
+    /// The collector did not answer; the next flush reply brings another chance.
+    #[error(transparent)]
+    Call(CallError),
+    /// The store failed or is stopping.
+    #[error(transparent)]
+    Pipeline(PipelineError),
+}

@@ -1,0 +1,96 @@
+//! The command line: `run` is the agent, the other commands talk to the running one over its HTTP interface.
+
+mod check_config;
+mod client;
+mod flush;
+mod import;
+mod run;
+mod settings;
+mod status;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything was done; for `run`: the collector holds everything.
+const EXIT_OK: u8 = 0;
+/// Failed; the message says why.
+const EXIT_FAILED: u8 = 1;
+/// Stopped, or gave up waiting, with frames left. They are safe on disk.
+const EXIT_FRAMES_LEFT: u8 = 3;
+/// The store failed. What was acknowledged is on disk.
+const EXIT_POISONED: u8 = 4;
+/// A setting is wrong.
+const EXIT_CONFIG: u8 = 64;
+/// Some lines of an import were refused.
+const EXIT_DATA: u8 = 65;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "submeter-agent",
+    version,
+    about = "Takes usage events on localhost, keeps them safe, and reports them to a Submeter collector"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent until it is told to stop (SIGTERM, SIGINT)
+    Run(run::Run),
+    /// Seal what is open and send it to the collector now
+    Flush(flush::Flush),
+    /// Show what the running agent holds and how far the collector is
+    Status(status::Status),
+    /// Bring in past events from a file, one JSON event per line
+    Import(import::Import),
+    /// Check the settings from file, environment and flags, and print the effective ones
+    CheckConfig(check_config::CheckConfig),
+}
+
+/// Reads the command line and carries the command out.
+pub fn main() -> ExitCode {
+    let code = match Arguments::parse().command {
+        Command::Run(command) => command.execute(),
+        Command::Flush(command) => block_on(command.execute()),
+        Command::Status(command) => block_on(command.execute()),
+        Command::Import(command) => block_on(command.execute()),
+        Command::CheckConfig(command) => command.execute(),
+    };
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("submeter-agent: {:#}", failure.error);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// A command that was not carried out.
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self {
+            code: EXIT_FAILED,
+            error,
+        }
+    }
+}
+
+type Outcome = Result<u8, Failure>;
+
+/// Short commands need one thread.
+fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,39 @@
+//! `check-config`: what the agent would run with.
+
+use clap::Args;
+
+use super::settings::Settings;
+use super::{EXIT_OK, Outcome};
+use crate::config::Config;
+
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+impl CheckConfig {
+    pub(super) fn execute(self) -> Outcome {
+        let config = self.settings.load()?;
+        print!("{}", config.to_toml());
+        println!("# the collector's key: {}", key(&config));
+        println!("# the ingest token: {}", token(&config));
+        Ok(EXIT_OK)
+    }
+}
+
+fn key(config: &Config) -> String {
+    match (&config.key, &config.key_file) {
+        (Some(_), _) => "from SUBMETER_AGENT_KEY".to_owned(),
+        (None, Some(path)) => format!("from {}", path.display()),
+        (None, None) => "none; events are accepted and kept, but not sent".to_owned(),
+    }
+}
+
+fn token(config: &Config) -> String {
+    match (&config.ingest_token_file, &config.ingest_token) {
+        (Some(path), _) => format!("from {}", path.display()),
+        (None, Some(_)) => "from SUBMETER_AGENT_INGEST_TOKEN".to_owned(),
+        (None, None) => "none; everything on this host may send events".to_owned(),
+    }
+}

@@ -1,0 +1,220 @@
+//! The running agent as its commands see it: where it is, and one call at a time.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::settings::Settings;
+use super::{EXIT_CONFIG, Failure};
+use crate::config::{ADDRESS_FILE, Config, Secret};
+
+/// Time for a call that does not wait on purpose.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which agent a command talks to.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// URL of the running agent [default: the address in DATA_DIR/agent.addr, else the listen address]
+    #[arg(long, value_name = "URL")]
+    agent: Option<String>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// A client of the running agent.
+pub(super) struct AgentClient {
+    http: reqwest::Client,
+    base: String,
+    found_in: String,
+    token: Option<Secret>,
+}
+
+/// Why a call of the agent failed.
+#[derive(Debug, Error)]
+pub(super) enum ClientError {
+    /// Nothing answers.
+    #[error("no agent answers at {base} ({found_in}); is it running? ({problem})")]
+    Unreachable {
+        base: String,
+        found_in: String,
+        problem: String,
+    },
+    /// The agent refused.
+    #[error("the agent answered {status} {code}: {message}")]
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Target {
+    /// Finds the running agent. Cheap: a command that waits for a restarting agent calls it again.
+    pub(super) fn client(&self) -> Result<AgentClient, Failure> {
+        let config = self.settings.load()?;
+        let (base, found_in) = match &self.agent {
+            Some(url) => (
+                url.trim_end_matches('/').to_owned(),
+                "from --agent".to_owned(),
+            ),
+            None => self.locate(&config),
+        };
+        let token = match &config.ingest_token_file {
+            Some(path) => Some(Secret::read(path).map_err(|error| Failure {
+                code: EXIT_CONFIG,
+                error: anyhow::anyhow!("ingest_token_file: {error}"),
+            })?),
+            None => config.ingest_token,
+        };
+        let http = crate::tls::client_builder()
+            .timeout(CALL_TIMEOUT)
+            .build()
+            .map_err(anyhow::Error::from)?;
+        Ok(AgentClient {
+            http,
+            base,
+            found_in,
+            token,
+        })
+    }
+
+    fn locate(&self, config: &Config) -> (String, String) {
+        let listen = (url(config.listen), "the listen address".to_owned());
+        if self.settings.names_address() {
+            return listen;
+        }
+        let file = config.data_dir.join(ADDRESS_FILE);
+        let written = std::fs::read_to_string(&file)
+            .ok()
+            .and_then(|text| text.trim().parse::<SocketAddr>().ok());
+        written.map_or(listen, |address| {
+            (url(address), format!("from {}", file.display()))
+        })
+    }
+}
+
+/// An agent that listens on all addresses is reached on the loopback one.
+fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            IpAddr::V6(Ipv6Addr::LOCALHOST)
+        });
+    }
+    format!("http://{address}")
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorBody {
+    code: String,
+    message: String,
+}
+
+impl AgentClient {
+    /// Reads something.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(self.call(Method::GET, path)).await
+    }
+
+    /// Orders something; `limit` is on top of the usual time.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<T, ClientError> {
+        self.send(self.call(Method::POST, path).timeout(CALL_TIMEOUT + limit))
+            .await
+    }
+
+    /// Sends a JSON body.
+    pub(super) async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<T, ClientError> {
+        self.send(self.call(Method::POST, path).json(body)).await
+    }
+
+    /// Sends NDJSON.
+    pub(super) async fn post_lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        lines: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        self.send(
+            self.call(Method::POST, path)
+                .header(CONTENT_TYPE, "application/x-ndjson")
+                .body(lines),
+        )
+        .await
+    }
+
+    fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        let call = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => call.bearer_auth(token.expose()),
+            None => call,
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(&self, call: RequestBuilder) -> Result<T, ClientError> {
+        let response = call
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let seconds = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let error = if status.is_success() {
+            match serde_json::from_slice(&body) {
+                Ok(reply) => return Ok(reply),
+                Err(error) => ErrorBody {
+                    code: "UNEXPECTED_REPLY".to_owned(),
+                    message: format!("this is no agent's reply: {error}"),
+                },
+            }
+        } else {
+            serde_json::from_slice(&body).unwrap_or_default()
+        };
+        let retry_after = seconds.map(Duration::from_secs);
+        Err(ClientError::Refused {
+            status: status.as_u16(),
+            code: error.code,
+            message: error.message,
+            retry_after,
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        ClientError::Unreachable {
+            base: self.base.clone(),
+            found_in: self.found_in.clone(),
+            problem: cause.to_string(),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}

@@ -1,0 +1,290 @@
+//! The agent's settings: one flat table, so that a setting has the same name everywhere.
+//!
+//! `flush_interval` is `flush_interval` in the TOML file, `SUBMETER_AGENT_FLUSH_INTERVAL` in the environment and, for
+//! those one changes by hand, `--flush-interval` on the command line. Flags win over the environment, the environment over
+//! the file, the file over the defaults below. An unknown key is refused (a typing error must not silently mean the
+//! default), and all problems are reported at once. Secrets are not settings: they come from a file or from
+//! `SUBMETER_AGENT_KEY` and `SUBMETER_AGENT_INGEST_TOKEN`, never from the file or from argv.
+
+mod secret;
+mod source;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use submeter_common::event::Horizon;
+use submeter_common::limits;
+
+pub use secret::Secret;
+pub use source::{ConfigError, Sources};
+pub use units::{Bytes, Span};
+
+use crate::pipeline::StoreConfig;
+use crate::telemetry::LogFormat;
+
+/// Every setting of the agent with its default.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The state directory: journal, deduplication and outbox live here. One process at a time.
+    pub data_dir: PathBuf,
+    /// Where the agent listens. Port 0 takes a free one; the bound address is logged and written to `DATA_DIR/agent.addr`.
+    pub listen: SocketAddr,
+    /// Base URL of the collector; a path prefix is kept.
+    pub collector: String,
+    /// File holding the collector's API key (scope `agent`). Read again whenever the collector refuses the key.
+    pub key_file: Option<PathBuf>,
+    /// File holding the token that applications and commands must send as `Authorization: Bearer`. None: no token.
+    pub ingest_token_file: Option<PathBuf>,
+    /// Further names clients may use in `Host` and `Origin`, beside loopback names and the listen address.
+    pub allowed_hosts: Vec<String>,
+    /// How logs are written: `auto` is human on a terminal and JSON elsewhere.
+    pub log_format: LogFormat,
+    /// Log filter, in the syntax of `tracing` (`info`, `submeter_agent=debug`).
+    pub log: String,
+
+    /// How often the open partials are sealed and flushed.
+    pub flush_interval: Span,
+    /// How often an idle agent sends an empty frame, so that its watermark advances.
+    pub heartbeat_interval: Span,
+    /// How long a stopping agent may take to send what is left.
+    pub shutdown_grace: Span,
+
+    /// How old an event may be when it arrives.
+    pub horizon_past: Span,
+    /// How far ahead of the agent's clock an event may be.
+    pub horizon_future: Span,
+    /// How long an event id is remembered. At least `horizon_past`, or an old retry would count twice.
+    pub dedup_retention: Span,
+
+    /// Largest request body; a longer one is answered with 413.
+    pub request_bytes_max: Bytes,
+    /// All request bodies in memory at one time; beyond it, requests are answered with 503.
+    pub requests_bytes_max: Bytes,
+    /// Connections served at one time; further ones wait in the listen queue.
+    pub connections_max: usize,
+
+    /// Bytes of accepted events kept for look-ups and backfill after they are sealed.
+    pub journal_bytes_max: Bytes,
+    /// How long accepted events are kept for look-ups and backfill after they are sealed.
+    pub journal_age_max: Span,
+    /// Bytes of frames waiting for the collector; beyond it, events are answered with 503.
+    pub outbox_bytes_max: Bytes,
+    /// Bytes of acknowledged frames kept, for a collector restored from a backup.
+    pub acknowledged_bytes_max: Bytes,
+    /// How long acknowledged frames are kept, for a collector restored from a backup.
+    pub acknowledged_age_max: Span,
+    /// How often in-memory partials are merged into the stored ones.
+    pub checkpoint_interval: Span,
+    /// Rows of one frame at most.
+    pub frame_rows_max: usize,
+    /// Open group combinations of one meter; beyond it, new ones are counted under `__other__`.
+    pub groups_per_meter_max: usize,
+    /// Free disk space below which events are answered with 503.
+    pub disk_free_bytes_min: Bytes,
+
+    /// The collector's API key, when the environment holds one.
+    #[serde(skip)]
+    pub key: Option<Secret>,
+    /// The ingest token, when the environment holds one.
+    #[serde(skip)]
+    pub ingest_token: Option<Secret>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("submeter-agent-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7600)),
+            collector: "http://127.0.0.1:7700".to_owned(),
+            key_file: None,
+            ingest_token_file: None,
+            allowed_hosts: Vec::new(),
+            log_format: LogFormat::Auto,
+            log: "info".to_owned(),
+            flush_interval: Span::seconds(10),
+            heartbeat_interval: Span::seconds(60),
+            shutdown_grace: Span::seconds(20),
+            horizon_past: Span(limits::HORIZON_PAST_DEFAULT),
+            horizon_future: Span(limits::HORIZON_FUTURE_DEFAULT),
+            dedup_retention: Span::hours(24),
+            request_bytes_max: Bytes(limits::REQUEST_BYTES_MAX_DEFAULT as u64),
+            requests_bytes_max: Bytes::mebibytes(64),
+            connections_max: 1024,
+            journal_bytes_max: Bytes::mebibytes(1024),
+            journal_age_max: Span::hours(24),
+            outbox_bytes_max: Bytes::mebibytes(4096),
+            acknowledged_bytes_max: Bytes::mebibytes(256),
+            acknowledged_age_max: Span::hours(24),
+            checkpoint_interval: Span::seconds(5),
+            frame_rows_max: 20_000,
+            groups_per_meter_max: 100_000,
+            disk_free_bytes_min: Bytes::mebibytes(512),
+            key: None,
+            ingest_token: None,
+        }
+    }
+}
+
+/// The file, inside the data directory, that holds the address of the running agent.
+pub const ADDRESS_FILE: &str = "agent.addr";
+
+impl Config {
+    /// Reads, merges and checks all sources. The error lists every problem found, not only the first.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let config = source::merge(sources)?;
+        let problems = config.problems();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
+    /// The effective settings as TOML, in the form the file takes. Secrets are not in it.
+    pub fn to_toml(&self) -> String {
+        source::to_toml(self)
+    }
+
+    /// How old and how new an event may be at admission.
+    pub fn horizon(&self) -> Horizon {
+        Horizon {
+            past: self.horizon_past.0,
+            future: self.horizon_future.0,
+        }
+    }
+
+    /// The part of the settings that the store needs.
+    pub fn store(&self) -> StoreConfig {
+        let mut store = StoreConfig::new(self.data_dir.clone());
+        store.dedup_retention = self.dedup_retention.0;
+        store.journal_bytes_max = self.journal_bytes_max.0;
+        store.journal_age_max = self.journal_age_max.0;
+        store.outbox_bytes_max = self.outbox_bytes_max.0;
+        store.acknowledged_bytes_max = self.acknowledged_bytes_max.0;
+        store.acknowledged_age_max = self.acknowledged_age_max.0;
+        store.checkpoint_interval = self.checkpoint_interval.0;
+        store.frame_rows_max = self.frame_rows_max;
+        store.groups_per_meter_max = self.groups_per_meter_max;
+        store.disk_free_bytes_min = self.disk_free_bytes_min.0;
+        store.heartbeat_interval = self.heartbeat_interval.0;
+        store.horizon_past = self.horizon_past.0;
+        store.horizon_future = self.horizon_future.0;
+        store
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.horizon_past.0 > self.dedup_retention.0 {
+            problems.push(format!(
+                "horizon_past is {} but dedup_retention only {}: a retry of an event older than the retention would be counted twice; expected horizon_past <= dedup_retention",
+                self.horizon_past, self.dedup_retention
+            ));
+        }
+        if let Err(problem) = check_collector(&self.collector) {
+            problems.push(problem);
+        }
+        for (name, span, least, most) in [
+            (
+                "flush_interval",
+                self.flush_interval,
+                Duration::from_millis(10),
+                HOUR,
+            ),
+            (
+                "heartbeat_interval",
+                self.heartbeat_interval,
+                Duration::from_millis(10),
+                HOUR,
+            ),
+            (
+                "checkpoint_interval",
+                self.checkpoint_interval,
+                Duration::from_millis(10),
+                HOUR,
+            ),
+            ("shutdown_grace", self.shutdown_grace, Duration::ZERO, HOUR),
+            (
+                "horizon_past",
+                self.horizon_past,
+                Duration::from_secs(1),
+                YEARS,
+            ),
+            (
+                "horizon_future",
+                self.horizon_future,
+                Duration::ZERO,
+                24 * HOUR,
+            ),
+            (
+                "dedup_retention",
+                self.dedup_retention,
+                Duration::from_secs(1),
+                YEARS,
+            ),
+        ] {
+            if span.0 < least || span.0 > most {
+                problems.push(format!(
+                    "{name} is {span}, expected from {} to {}",
+                    Span(least),
+                    Span(most)
+                ));
+            }
+        }
+        for (name, bytes, least) in [
+            ("request_bytes_max", self.request_bytes_max, 1024),
+            (
+                "requests_bytes_max",
+                self.requests_bytes_max,
+                self.request_bytes_max.0,
+            ),
+            ("outbox_bytes_max", self.outbox_bytes_max, 1 << 20),
+        ] {
+            if bytes.0 < least {
+                problems.push(format!(
+                    "{name} is {bytes}, expected at least {}",
+                    Bytes(least)
+                ));
+            }
+        }
+        for (name, count, most) in [
+            ("connections_max", self.connections_max, 1 << 20),
+            (
+                "frame_rows_max",
+                self.frame_rows_max,
+                limits::FRAME_ROWS_MAX,
+            ),
+            ("groups_per_meter_max", self.groups_per_meter_max, 1 << 30),
+        ] {
+            if count == 0 || count > most {
+                problems.push(format!("{name} is {count}, expected from 1 to {most}"));
+            }
+        }
+        problems
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Ten years: any longer is a typing error in the unit.
+const YEARS: Duration = Duration::from_secs(3600 * 24 * 3653);
+
+fn check_collector(url: &str) -> Result<(), String> {
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    match host {
+        Some(host) if !host.is_empty() && !host.contains('@') && !url.contains(['?', '#']) => {
+            Ok(())
+        }
+        _ => Err(format!(
+            "collector is {url:?}, expected a base URL such as \"https://collector.example.com\", without user, query or fragment"
+        )),
+    }
+}

@@ -1,0 +1,341 @@
+//! Sending sealed frames to the collector until it acknowledges them.
+//!
+//! One task does it all, so that frames go strictly in order, one in flight. It retries for ever: what was acknowledged to
+//! an application is on disk, and waiting costs nothing but disk. The open partials are sealed at the agent's own moment
+//! of every interval, but only when the last frames have arrived: while the collector is away the open set keeps
+//! merging, and a day offline costs one row per key and minute instead of a frame every ten seconds.
+
+mod backoff;
+mod client;
+mod schedule;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use submeter_common::protocol::Position;
+use submeter_common::time::{Clock, Timestamp};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+pub use client::{CallError, CollectorClient, KeySource};
+
+use crate::pipeline::{Pipeline, PipelineError, SealReason};
+use crate::telemetry::names;
+use backoff::Backoff;
+use schedule::Schedule;
+use session::{Session, Trouble};
+
+/// How often a waiting flush looks again when nobody wakes it.
+const PROGRESS_POLL: Duration = Duration::from_millis(200);
+
+/// Whether frames flow.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FlushState {
+    /// The collector was not called yet.
+    Starting,
+    /// The last round went through.
+    Flowing,
+    /// There is no key to show to the collector.
+    NoKey,
+    /// The last round failed; the next one comes by itself.
+    Retrying,
+    /// A fork: nothing is sent until a person has looked and restarted the agent.
+    Halted,
+}
+
+/// What the flusher is doing, for people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlushStatus {
+    /// Whether frames flow.
+    pub state: FlushState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why not, when they don't.
+    pub message: Option<String>,
+    /// The last time a round went through.
+    pub last_success_at: Option<Timestamp>,
+}
+
+/// What a stopping agent managed to send.
+#[derive(Debug)]
+pub struct Drained {
+    /// Whether everything sealed is acknowledged.
+    pub complete: bool,
+    /// Why not.
+    pub trouble: Option<String>,
+}
+
+/// Wakes the flusher and watches it; clones share it.
+#[derive(Clone)]
+pub struct FlushHandle {
+    pipeline: Pipeline,
+    nudge: Arc<Notify>,
+    status: watch::Receiver<FlushStatus>,
+}
+
+/// The running flusher.
+pub struct Flusher {
+    handle: FlushHandle,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Worker>,
+}
+
+struct Worker {
+    pipeline: Pipeline,
+    session: Session,
+    clock: Arc<dyn Clock>,
+    interval: Duration,
+    backoff: Backoff,
+    nudge: Arc<Notify>,
+    status: watch::Sender<FlushStatus>,
+    last_cause: &'static str,
+}
+
+/// When the next round begins.
+enum Pause {
+    /// After a wait that a nudge cuts short.
+    Nudgeable(Duration),
+    /// After a wait the collector asked for.
+    Asked(Duration),
+    /// Never.
+    Ended,
+}
+
+impl Flusher {
+    /// Starts to flush. The first round begins at once, for it brings the catalog.
+    pub fn start(
+        pipeline: Pipeline,
+        client: CollectorClient,
+        clock: Arc<dyn Clock>,
+        interval: Duration,
+    ) -> Self {
+        let first = FlushStatus {
+            state: FlushState::Starting,
+            since: clock.now(),
+            message: None,
+            last_success_at: None,
+        };
+        let (status_sender, status) = watch::channel(first);
+        let nudge = Arc::new(Notify::new());
+        let (stop, stopped) = oneshot::channel();
+        let worker = Worker {
+            session: Session::new(pipeline.clone(), client, Arc::clone(&clock)),
+            pipeline: pipeline.clone(),
+            clock,
+            interval,
+            backoff: Backoff::new(fastrand::u64(..)),
+            nudge: Arc::clone(&nudge),
+            status: status_sender,
+            last_cause: "",
+        };
+        let task = tokio::spawn(worker.run(stopped));
+        Self {
+            handle: FlushHandle {
+                pipeline,
+                nudge,
+                status,
+            },
+            stop,
+            task,
+        }
+    }
+
+    /// A handle for those who ask for a flush or look at its state.
+    pub fn handle(&self) -> FlushHandle {
+        self.handle.clone()
+    }
+
+    /// Seals the farewell frame and sends what is left until `deadline`. What does not get through stays on disk.
+    pub async fn drain(self, deadline: Instant) -> Result<Drained, PipelineError> {
+        drop(self.stop);
+        let sealed = self.handle.pipeline.seal(SealReason::Farewell).await;
+        let mut worker = self
+            .task
+            .await
+            .map_err(|error| PipelineError::Failed(format!("the flusher died: {error}")))?;
+        sealed?;
+        let trouble = match timeout_at(deadline, worker.send_rest()).await {
+            Ok(sent) => sent.err().map(|trouble| trouble.to_string()),
+            Err(_) => Some(
+                worker
+                    .status
+                    .borrow()
+                    .message
+                    .clone()
+                    .unwrap_or_else(|| "the grace was over".to_owned()),
+            ),
+        };
+        Ok(Drained {
+            complete: worker.session.is_flushed(),
+            trouble,
+        })
+    }
+}
+
+impl FlushHandle {
+    /// What the flusher is doing.
+    pub fn status(&self) -> FlushStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Starts a round now, unless the collector asked for a pause.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Waits until the collector holds everything up to `target`, at most for `limit`; says whether it does.
+    pub async fn wait_for(&self, target: Position, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let outbox = self.pipeline.outbox();
+        let mut status = self.status.clone();
+        loop {
+            let acknowledged = outbox.acknowledged().seq;
+            if acknowledged >= target.seq || acknowledged == outbox.sealed().seq {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            let look_again = deadline.min(Instant::now() + PROGRESS_POLL);
+            if let Ok(Err(_)) = timeout_at(look_again, status.changed()).await {
+                // The flusher is gone (the agent drains); the outbox still tells.
+                sleep_until(look_again).await;
+            }
+        }
+    }
+}
+
+impl Worker {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) -> Self {
+        loop {
+            // A round may be dropped anywhere: a frame whose reply was not read is sent again and answered `duplicate`.
+            let pause = tokio::select! {
+                _ = &mut stopped => return self,
+                result = self.round() => self.conclude(result),
+            };
+            let waiting = async {
+                match pause {
+                    Pause::Nudgeable(delay) => tokio::select! {
+                        () = sleep(delay) => {}
+                        () = self.nudge.notified() => {}
+                    },
+                    Pause::Asked(delay) => sleep(delay).await,
+                    Pause::Ended => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = &mut stopped => return self,
+                () = waiting => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), Trouble> {
+        self.session.open().await?;
+        if self.session.is_flushed() {
+            self.pipeline.seal(SealReason::Interval).await?;
+        }
+        self.session.send_all().await
+    }
+
+    /// Sends what is sealed, with retries; ends with the first trouble that time does not mend.
+    async fn send_rest(&mut self) -> Result<(), Trouble> {
+        self.backoff.reset();
+        loop {
+            let result = self.session.send_all().await;
+            match result {
+                Err(
+                    trouble @ Trouble::Call(CallError::Unreachable(_) | CallError::Busy { .. }),
+                ) => {
+                    if let Pause::Nudgeable(delay) | Pause::Asked(delay) =
+                        self.conclude(Err(trouble))
+                    {
+                        sleep(delay).await;
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Notes how a round ended and says when the next one begins.
+    fn conclude(&mut self, result: Result<(), Trouble>) -> Pause {
+        let trouble = match result {
+            Ok(()) => {
+                self.backoff.reset();
+                self.note(FlushState::Flowing, "", None);
+                let schedule = Schedule::new(self.interval, &self.pipeline.identity().agent_id);
+                return Pause::Nudgeable(schedule.delay_from(self.clock.now()));
+            }
+            Err(trouble) => trouble,
+        };
+        let message = Some(trouble.to_string());
+        match trouble {
+            Trouble::Fork(_) => {
+                self.note(FlushState::Halted, "fork", message);
+                Pause::Ended
+            }
+            Trouble::Store(_) => {
+                self.note(FlushState::Halted, "store", message);
+                Pause::Ended
+            }
+            Trouble::Stuck(_) => {
+                self.note(FlushState::Retrying, "stuck", message);
+                Pause::Nudgeable(self.backoff.next_delay())
+            }
+            Trouble::Call(error) => {
+                let state = if matches!(error, CallError::NoKey(_)) {
+                    FlushState::NoKey
+                } else {
+                    FlushState::Retrying
+                };
+                self.note(state, error.cause(), message);
+                match error {
+                    CallError::Busy {
+                        retry_after: Some(delay),
+                        ..
+                    } => Pause::Asked(self.backoff.delay_after(delay)),
+                    _ => Pause::Nudgeable(self.backoff.next_delay()),
+                }
+            }
+        }
+    }
+
+    /// Publishes the state, and logs it when it is another than before: a day offline is one line, not a thousand.
+    fn note(&mut self, state: FlushState, cause: &'static str, message: Option<String>) {
+        let flowing = state == FlushState::Flowing;
+        metrics::gauge!(names::FLUSHING).set(if flowing { 1.0 } else { 0.0 });
+        if !flowing {
+            metrics::counter!(names::FLUSH_FAILURES, "cause" => cause).increment(1);
+        }
+        let text = message.as_deref().unwrap_or_default();
+        if cause == self.last_cause {
+            tracing::debug!(state = ?state, failures = self.backoff.failures(), "{text}");
+        } else {
+            match state {
+                FlushState::Flowing => tracing::info!("frames flow again"),
+                FlushState::Halted => tracing::error!("{text}"),
+                _ if cause == "stuck" || cause == "refused" => {
+                    tracing::error!("{text}; events are accepted and kept on disk, trying again")
+                }
+                _ => tracing::warn!("{text}; events are accepted and kept on disk, trying again"),
+            }
+        }
+        self.last_cause = cause;
+        let now = self.clock.now();
+        self.status.send_modify(|status| {
+            if status.state != state {
+                status.since = now;
+            }
+            if flowing {
+                status.last_success_at = Some(now);
+            }
+            status.state = state;
+            status.message = message;
+        });
+    }
+}

@@ -1,0 +1,212 @@
+//! `/v1/imports`: past events in order, resumable by line.
+//!
+//! An import is named by its file's digest. The line it has come to is advanced in the same atomic write as the events of the
+//! lines before it, so that neither a crash nor a lost reply takes a line twice, however long ago it began. While it is
+//! open it holds the watermark back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use submeter_common::event::Horizon;
+use submeter_common::id::check_id;
+
+use super::Context;
+use super::body::{drain, media_type, unsupported};
+use super::native::{Stream, Tally, take_lines};
+use super::query::Query;
+use super::reply::{ApiError, json};
+use crate::pipeline::{ImportRequest, ImportState};
+
+/// Ten years; usage older than that is nobody's invoice.
+const MAX_AGE_SECONDS_MAX: u64 = 3653 * 86_400;
+
+/// What begins an import.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BeginImport {
+    /// Names the import: the digest of its file.
+    pub id: String,
+    /// What people call it: the file's name.
+    pub name: String,
+    /// How old its events may be.
+    pub max_age_seconds: u64,
+}
+
+#[derive(Serialize)]
+struct ImportItems {
+    items: Vec<ImportState>,
+}
+
+#[derive(Serialize)]
+struct ChunkReply {
+    lines_done: u64,
+    #[serde(flatten)]
+    tally: Tally,
+}
+
+pub(super) async fn list(State(context): State<Arc<Context>>) -> Response {
+    json(
+        StatusCode::OK,
+        &ImportItems {
+            items: context.pipeline.imports(),
+        },
+    )
+}
+
+/// Begins an import, or answers how far the import of that id is.
+pub(super) async fn begin(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let media_type = media_type(&headers)?;
+    if media_type != "application/json" {
+        drain(body).await;
+        return Err(unsupported(&media_type, "application/json"));
+    }
+    let (body, _share) = context.budget.read(&headers, body).await?;
+    let request: BeginImport = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::unprocessable(
+            "MALFORMED_REQUEST",
+            format!("the body must be {{\"id\", \"name\", \"max_age_seconds\"}}: {error}"),
+        )
+    })?;
+    check_id("id", &request.id)
+        .and_then(|()| check_id("name", &request.name))
+        .map_err(|error| invalid(error.to_string()))?;
+    if request.max_age_seconds == 0 || request.max_age_seconds > MAX_AGE_SECONDS_MAX {
+        return Err(invalid(format!(
+            "max_age_seconds must be from 1 to {MAX_AGE_SECONDS_MAX}, but is {}",
+            request.max_age_seconds
+        )));
+    }
+    let max_age = Duration::from_secs(request.max_age_seconds);
+    let state = context
+        .pipeline
+        .begin_import(ImportRequest {
+            id: request.id,
+            name: request.name,
+            max_age,
+        })
+        .await?;
+    Ok(json(StatusCode::OK, &state))
+}
+
+/// Takes a part of an import's lines. Lines that are done already are passed over, so that a part may be sent again.
+pub(super) async fn events(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let media_type = media_type(&headers)?;
+    if !matches!(
+        media_type.as_str(),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl"
+    ) {
+        drain(body).await;
+        return Err(unsupported(&media_type, "application/x-ndjson"));
+    }
+    let first_line: u64 = Query::of(&uri)?
+        .number("first_line", 0, u64::MAX / 2)?
+        .ok_or_else(|| {
+            ApiError::unprocessable(
+                "INVALID_QUERY",
+                "first_line is required: the number of the body's first line in the file, from 0",
+            )
+        })?;
+    // One part at a time: each must find the line where the one before it ended.
+    let _one_at_a_time = context.imports.lock().await;
+    let state = find(&context, &id)?;
+    if state.complete {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "IMPORT_COMPLETE",
+            "this import is complete; nothing was stored",
+        ));
+    }
+    if first_line > state.lines_done {
+        let message = format!(
+            "first_line is {first_line}, but the import goes on at line {}",
+            state.lines_done
+        );
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "IMPORT_OUT_OF_ORDER",
+            message,
+        ));
+    }
+    let horizon = Horizon {
+        past: context.clock.now().since(state.oldest),
+        future: context.horizon.future,
+    };
+    let mut stream = Stream {
+        first_line,
+        lines_done: state.lines_done,
+        import: Some(&id),
+        horizon,
+    };
+    let mut tally = Tally::default();
+    take_lines(&context, body, &mut stream, &mut tally).await?;
+    Ok(json(
+        StatusCode::OK,
+        &ChunkReply {
+            lines_done: find(&context, &id)?.lines_done,
+            tally,
+        },
+    ))
+}
+
+/// Ends an import: the watermark is free again.
+pub(super) async fn complete(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let _one_at_a_time = context.imports.lock().await;
+    let state = context
+        .pipeline
+        .complete_import(&id)
+        .await?
+        .ok_or_else(|| unknown(&id))?;
+    Ok(json(StatusCode::OK, &state))
+}
+
+/// Gives an import up: what it brought stays counted.
+pub(super) async fn abandon(
+    State(context): State<Arc<Context>>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let _one_at_a_time = context.imports.lock().await;
+    let state = context
+        .pipeline
+        .abandon_import(&id)
+        .await?
+        .ok_or_else(|| unknown(&id))?;
+    Ok(json(StatusCode::OK, &state))
+}
+
+fn find(context: &Context, id: &str) -> Result<ImportState, ApiError> {
+    context
+        .pipeline
+        .imports()
+        .into_iter()
+        .find(|import| import.id == id)
+        .ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::not_found(
+        "IMPORT_NOT_FOUND",
+        format!("there is no import {id:?}; begin it with POST /v1/imports"),
+    )
+}
+
+fn invalid(message: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "INVALID_FIELD", message)
+}

@@ -1,0 +1,273 @@
+//! `POST /v1/events`: one event, an array of them or NDJSON of any length, answered event by event.
+//!
+//! One bad event does not hold up the others. A JSON body is read as a whole before anything of it is stored, so that a
+//! malformed one leaves nothing behind. NDJSON is worked on in blocks while it arrives: memory is bounded by a block, and
+//! when the request breaks off, the reply says how far it came; sending all of it again counts nothing twice.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+use submeter_common::event::{
+    Event, EventError, Horizon, Rejection, RejectionCode, parse_each, readable_event_id,
+};
+use submeter_common::limits::EVENTS_PER_REQUEST_MAX;
+
+use super::Context;
+use super::body::{drain, media_type, next_piece, unsupported};
+use super::compatible::behind_watermark;
+use super::lines::{Block, LINE_BYTES_MAX, Line, Lines};
+use super::reply::{ApiError, json};
+use crate::pipeline::{EventOutcome, ImportCursor};
+
+/// Bytes of a block of lines; one more line may come on top.
+const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Refused events that are listed; the others are only counted, so that a reply stays small.
+const REJECTED_LISTED_MAX: usize = 1000;
+
+/// What became of the events of a request.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Tally {
+    accepted: u64,
+    duplicates: u64,
+    conflicts: u64,
+    rejected_count: u64,
+    /// The first of the refused events.
+    rejected: Vec<EventError>,
+}
+
+/// Where the lines of a stream belong.
+pub(super) struct Stream<'a> {
+    /// The first line's number.
+    pub(super) first_line: u64,
+    /// Lines before this one are passed over: they are done.
+    pub(super) lines_done: u64,
+    /// The import they are part of.
+    pub(super) import: Option<&'a str>,
+    /// How old and how new events may be.
+    pub(super) horizon: Horizon,
+}
+
+/// Takes events one by one; the reply is sent after all accepted ones are on stable storage.
+pub(super) async fn ingest(
+    State(context): State<Arc<Context>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let mut tally = Tally::default();
+    match media_type(&headers)?.as_str() {
+        "application/json" => {
+            let (body, _share) = context.budget.read(&headers, body).await?;
+            take_json(&context, &body, &mut tally).await?;
+        }
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+            let mut stream = Stream {
+                first_line: 0,
+                lines_done: 0,
+                import: None,
+                horizon: context.horizon,
+            };
+            take_lines(&context, body, &mut stream, &mut tally).await?;
+        }
+        other => {
+            drain(body).await;
+            return Err(unsupported(
+                other,
+                "application/json or application/x-ndjson",
+            ));
+        }
+    }
+    Ok(json(StatusCode::OK, &tally))
+}
+
+async fn take_json(context: &Context, body: &[u8], tally: &mut Tally) -> Result<(), ApiError> {
+    let now = context.clock.now();
+    let each = parse_each(body, now)?;
+    let mut submission = context.pipeline.submission();
+    let mut pushed = Vec::with_capacity(each.len());
+    for (index, (event_id, read)) in each.iter().enumerate() {
+        let checked = match read {
+            Ok(event) => event
+                .check_horizon(now, &context.horizon)
+                .map(|()| event)
+                .map_err(|rejection| (Some(event.event_id.to_string()), rejection)),
+            Err(rejection) => Err((event_id.clone(), rejection.clone())),
+        };
+        match checked {
+            Ok(event) => {
+                submission.push(event);
+                pushed.push((index, event));
+            }
+            Err((event_id, rejection)) => tally.refuse(context, index, event_id, rejection),
+        }
+    }
+    if pushed.is_empty() {
+        return Ok(());
+    }
+    let outcomes = context.pipeline.submit(submission).await?;
+    for (outcome, (index, event)) in outcomes.into_iter().zip(pushed) {
+        if tally.add(outcome) {
+            tally.list(
+                index,
+                Some(event.event_id.to_string()),
+                behind_watermark(event),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Takes NDJSON while it arrives. On an error, what was taken before stays, and the message says how much that is.
+pub(super) async fn take_lines(
+    context: &Context,
+    body: Body,
+    stream: &mut Stream<'_>,
+    tally: &mut Tally,
+) -> Result<(), ApiError> {
+    read_lines(context, body, stream, tally).await.map_err(|error| {
+        let stored = tally.accepted + tally.duplicates + tally.conflicts;
+        if stored == 0 {
+            return error;
+        }
+        error.prefixed(&format!("{stored} events before this are stored, and sending them again counts nothing twice:"))
+    })
+}
+
+async fn read_lines(
+    context: &Context,
+    mut body: Body,
+    stream: &mut Stream<'_>,
+    tally: &mut Tally,
+) -> Result<(), ApiError> {
+    let mut share = context.budget.share();
+    let mut lines = Lines::default();
+    let mut next_line = stream.first_line;
+    while let Some(piece) = next_piece(&mut body).await? {
+        let mut rest = &piece[..];
+        while !rest.is_empty() {
+            let taken = lines.push(rest, EVENTS_PER_REQUEST_MAX);
+            rest = &rest[taken..];
+            context.budget.cover(&mut share, lines.bytes())?;
+            if lines.count() >= EVENTS_PER_REQUEST_MAX
+                || lines.bytes() >= BLOCK_BYTES_MAX && lines.count() > 0
+            {
+                next_line = take_block(context, lines.take(), next_line, stream, tally).await?;
+            }
+        }
+    }
+    lines.finish();
+    take_block(context, lines.take(), next_line, stream, tally).await?;
+    Ok(())
+}
+
+/// Takes one block; returns the number of the line after it.
+async fn take_block(
+    context: &Context,
+    block: Block,
+    first_line: u64,
+    stream: &Stream<'_>,
+    tally: &mut Tally,
+) -> Result<u64, ApiError> {
+    let next_line = first_line + block.count() as u64;
+    let mut submission = context.pipeline.submission();
+    let mut pushed = Vec::new();
+    if next_line <= stream.lines_done || block.count() == 0 {
+        return Ok(next_line);
+    }
+    let now = context.clock.now();
+    for (number, line) in (first_line..)
+        .zip(block.lines())
+        .skip_while(|(number, _)| *number < stream.lines_done)
+    {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(text) = line_text(line).unwrap_or_else(|rejection| {
+            tally.refuse(context, index, None, rejection);
+            None
+        }) else {
+            continue;
+        };
+        let read = Event::parse(text, now)
+            .and_then(|event| event.check_horizon(now, &stream.horizon).map(|()| event));
+        match read {
+            Ok(event) => {
+                submission.push(&event);
+                pushed.push((index, text));
+            }
+            Err(rejection) => tally.refuse(context, index, readable_event_id(text), rejection),
+        }
+    }
+    if let Some(id) = stream.import {
+        let first_line = first_line.max(stream.lines_done);
+        submission.import = Some(ImportCursor {
+            id: id.to_owned(),
+            first_line,
+            next_line,
+        });
+    } else if pushed.is_empty() {
+        return Ok(next_line);
+    }
+    let outcomes = context.pipeline.submit(submission).await?;
+    for (outcome, (index, text)) in outcomes.into_iter().zip(pushed) {
+        if tally.add(outcome)
+            && let Ok(event) = Event::parse(text, now)
+        {
+            tally.list(
+                index,
+                Some(event.event_id.to_string()),
+                behind_watermark(&event),
+            );
+        }
+    }
+    Ok(next_line)
+}
+
+/// The text of a line, None when it is blank.
+fn line_text(line: Line<'_>) -> Result<Option<&str>, Rejection> {
+    let malformed =
+        |message: String| Err(Rejection::new(RejectionCode::MalformedEvent, None, message));
+    match line {
+        Line::Text(text) => Ok(Some(text)),
+        Line::Blank => Ok(None),
+        Line::NotUtf8 => malformed("the line must be UTF-8".to_owned()),
+        Line::TooLong => malformed(format!(
+            "the line must be at most {LINE_BYTES_MAX} bytes long"
+        )),
+    }
+}
+
+impl Tally {
+    /// Counts an outcome; true when the event was refused for its age and must be listed.
+    fn add(&mut self, outcome: EventOutcome) -> bool {
+        match outcome {
+            EventOutcome::Accepted => self.accepted += 1,
+            EventOutcome::Duplicate => self.duplicates += 1,
+            EventOutcome::Conflict => self.conflicts += 1,
+            EventOutcome::TooOld => return true,
+        }
+        false
+    }
+
+    /// Refuses an event before it reaches the pipeline, and counts it in the agent's receipts.
+    fn refuse(
+        &mut self,
+        context: &Context,
+        index: usize,
+        event_id: Option<String>,
+        rejection: Rejection,
+    ) {
+        context.pipeline.record_rejected(rejection.code, 1);
+        self.list(index, event_id, rejection);
+    }
+
+    fn list(&mut self, index: usize, event_id: Option<String>, rejection: Rejection) {
+        self.rejected_count += 1;
+        if self.rejected.len() < REJECTED_LISTED_MAX {
+            self.rejected
+                .push(EventError::new(index, event_id, rejection));
+        }
+    }
+}

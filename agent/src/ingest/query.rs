@@ -1,0 +1,76 @@
+//! Query parameters, read one by one, so that an error names the one at fault.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use axum::http::Uri;
+use submeter_common::time::Timestamp;
+
+use super::reply::ApiError;
+
+/// The parameters of a request. Unknown ones are passed over, as the compatible API does.
+#[derive(Debug)]
+pub struct Query(HashMap<String, String>);
+
+impl Query {
+    /// Reads the query of `uri`.
+    pub fn of(uri: &Uri) -> Result<Self, ApiError> {
+        axum::extract::Query::try_from_uri(uri)
+            .map(|axum::extract::Query(values)| Self(values))
+            .map_err(|_| {
+                ApiError::unprocessable(
+                    "INVALID_QUERY",
+                    "the query is not made of name=value pairs in UTF-8",
+                )
+            })
+    }
+
+    /// A text, None when absent or empty.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|text| !text.is_empty()).cloned()
+    }
+
+    /// A point in time.
+    pub fn timestamp(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        self.text(name)
+            .map(|text| {
+                // A `+` of an offset that was not percent-encoded arrives as a space.
+                let text = text.replace(' ', "+");
+                Timestamp::parse(&text).map_err(|error| {
+                    ApiError::unprocessable("INVALID_QUERY", format!("{name} {error}"))
+                })
+            })
+            .transpose()
+    }
+
+    /// A whole number from `least` to `most`.
+    pub fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+        &self,
+        name: &str,
+        least: T,
+        most: T,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        match text.parse::<T>() {
+            Ok(number) if number >= least && number <= most => Ok(Some(number)),
+            _ => Err(ApiError::unprocessable(
+                "INVALID_QUERY",
+                format!("{name} must be a whole number from {least} to {most}, but is {text:?}"),
+            )),
+        }
+    }
+
+    /// `true` or `false`; absent is false.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.text(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(text) => Err(ApiError::unprocessable(
+                "INVALID_QUERY",
+                format!("{name} must be true or false, but is {text:?}"),
+            )),
+        }
+    }
+}

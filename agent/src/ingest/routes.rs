@@ -1,0 +1,69 @@
+//! Every route of the agent, in one list.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+
+use super::guard::{self, Guard};
+use super::reply::ApiError;
+use super::{Context, compatible, events, imports, native};
+use crate::admin;
+use crate::telemetry::names;
+
+/// The agent's router: every request is measured, then checked by the guard, then handled.
+pub fn router(context: Arc<Context>, guard: Guard) -> Router {
+    Router::new()
+        .route("/events/ingest", post(compatible::ingest))
+        .route("/events", get(events::list))
+        .route("/events/{event_id}", get(events::get))
+        .route("/v1/events", post(native::ingest))
+        .route("/v1/imports", get(imports::list).post(imports::begin))
+        .route("/v1/imports/{id}", delete(imports::abandon))
+        .route("/v1/imports/{id}/events", post(imports::events))
+        .route("/v1/imports/{id}/complete", post(imports::complete))
+        .route("/v1/status", get(admin::status))
+        .route("/v1/flush", post(admin::flush))
+        .route("/healthz", get(admin::healthz))
+        .route("/readyz", get(admin::readyz))
+        .route("/metrics", get(admin::metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(Arc::new(guard), guard::check))
+        .layer(from_fn(measure))
+        .with_state(context)
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    ApiError::not_found(
+        "NOT_FOUND",
+        format!("{} is not a path of this agent", uri.path()),
+    )
+}
+
+async fn no_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        format!("{} does not take {method}", uri.path()),
+    )
+}
+
+async fn measure(request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    metrics::histogram!(names::REQUEST_SECONDS, "route" => route.clone())
+        .record(started.elapsed().as_secs_f64());
+    metrics::counter!(names::REQUESTS, "route" => route, "status" => status).increment(1);
+    response
+}

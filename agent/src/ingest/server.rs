@@ -1,0 +1,132 @@
+//! The listening socket: accepts connections, serves each with its own task, and lets them finish at the end.
+//!
+//! What a client may hold open is bounded: the number of connections, the time to send a request's head, and (in
+//! [`super::body`]) the time and bytes of its body. Beyond the number of connections, new ones wait in the system's
+//! listen queue.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+/// Time a client has to send the whole head of a request, idle time on a kept connection included.
+const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head at most; events are in the body.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// A wait after a failed accept: the usual cause is that the process is out of file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    accepting: JoinHandle<GracefulShutdown>,
+}
+
+impl Server {
+    /// Binds `listen` and begins to serve `router` to at most `connections_max` connections.
+    pub async fn start(
+        listen: SocketAddr,
+        router: Router,
+        connections_max: usize,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        let accepting = tokio::spawn(accept(listener, router, connections, stopped));
+        Ok(Self {
+            address,
+            stop,
+            accepting,
+        })
+    }
+
+    /// The bound address: with port 0 asked for, the one the system chose.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting at once and gives requests in flight until `grace` is over. Idle connections are closed.
+    pub async fn stop(self, grace: Duration) {
+        drop(self.stop);
+        let Ok(connections) = self.accepting.await else {
+            return;
+        };
+        let count = connections.count();
+        if tokio::time::timeout(grace, connections.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = count,
+                "requests were still in flight when the grace was over; their clients will retry"
+            );
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    connections: Arc<Semaphore>,
+    mut stopped: oneshot::Receiver<()>,
+) -> GracefulShutdown {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = &mut stopped => return graceful,
+            accepted = next_connection(&listener, &connections) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => drop(tokio::spawn(serve(
+                stream,
+                router.clone(),
+                graceful.watcher(),
+                permit,
+            ))),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
+    }
+}
+
+async fn next_connection(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(connections)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, permit))
+}
+
+async fn serve(stream: TcpStream, router: Router, watcher: Watcher, permit: OwnedSemaphorePermit) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_READ_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX.max(64 * 1024))
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    drop(permit);
+}
