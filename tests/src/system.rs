@@ -80,8 +80,11 @@ impl System {
     }
 }
 
-/// Where cargo put the binaries: beside the running test or tool.
-pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+/// Where cargo put a binary: beside the running test or tool.
+///
+/// # Errors
+/// When it is not there.
+pub fn program(name: &str) -> Result<PathBuf> {
     let mut directory = std::env::current_exe()?;
     directory.pop();
     if directory.ends_with("deps") {

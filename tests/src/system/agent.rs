@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::process::{self, Process};
-use super::{Api, PATIENCE, binary, eventually};
+use super::{Api, PATIENCE, eventually, program};
 
 /// The kernel chooses.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -122,8 +122,10 @@ impl Agent {
     ///
     /// # Errors
     /// When it is not acknowledged in time.
-    pub async fn flush(&self) -> Result<Value> {
-        self.api.create("/v1/flush?wait=true", &Value::Null).await
+    pub async fn flush(&self) -> Result<()> {
+        let reply = self.api.create("/v1/flush?wait=true", &Value::Null).await?;
+        ensure!(reply["complete"] == true, "{reply}");
+        Ok(())
     }
 
     /// Runs a command of the agent's binary against its directory.
@@ -131,7 +133,7 @@ impl Agent {
     /// # Errors
     /// When the command cannot be started.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
-        let output = Command::new(binary("submeter-agent")?)
+        let output = Command::new(program("submeter-agent")?)
             .args(arguments)
             .arg("--config")
             .arg(config(&self.directory))
@@ -190,7 +192,7 @@ fn spawn(directory: &Path, listen: &str) -> Result<Process> {
     ]
     .map(std::ffi::OsStr::to_owned);
     Process::spawn(
-        &binary("submeter-agent")?,
+        &program("submeter-agent")?,
         &arguments,
         &directory.with_extension("log"),
     )

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use anyhow::{Context, Result};
 
 use super::process::{self, Process};
-use super::{Api, PATIENCE, binary, eventually};
+use super::{Api, PATIENCE, eventually, program};
 
 /// A running collector.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ fn spawn(directory: &Path, listen: &str) -> Result<Process> {
     ]
     .map(std::ffi::OsStr::to_owned);
     Process::spawn(
-        &binary("submeter-collector")?,
+        &program("submeter-collector")?,
         &arguments,
         &directory.with_extension("log"),
     )
