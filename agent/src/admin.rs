@@ -1,6 +1,7 @@
 //! What an operator asks and orders: status, flush, health, metrics.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -10,9 +11,10 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use submeter_common::protocol::Position;
 
-use crate::flush::FlushStatus;
-use crate::ingest::{ApiError, Context, Query, json};
-use crate::pipeline::{Health, SealReason, Status};
+use crate::flush::{FlushHandle, FlushStatus};
+use crate::http::query::Query;
+use crate::http::reply::{ApiError, json};
+use crate::pipeline::{Health, Pipeline, SealReason, Status};
 use crate::telemetry;
 
 /// How long `POST /v1/flush?wait=true` waits unless told otherwise.
@@ -20,6 +22,33 @@ const FLUSH_WAIT_SECONDS_DEFAULT: u64 = 30;
 
 /// A wait longer than this is better asked for again.
 const FLUSH_WAIT_SECONDS_MAX: u64 = 3600;
+
+/// What the handlers of operators work with.
+pub(crate) struct Admin {
+    pipeline: Pipeline,
+    flush: FlushHandle,
+    draining: AtomicBool,
+}
+
+impl Admin {
+    /// Looks at `pipeline` and at the flusher behind `flush`.
+    pub(crate) fn new(pipeline: Pipeline, flush: FlushHandle) -> Self {
+        Self {
+            pipeline,
+            flush,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes `/readyz` say that the agent is stopping, before the door is closed.
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
 
 /// The agent at one glance.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,49 +85,46 @@ struct Probe {
 }
 
 /// `GET /v1/status`.
-pub(crate) async fn status(State(context): State<Arc<Context>>) -> Response {
+pub(crate) async fn status(State(admin): State<Arc<Admin>>) -> Response {
     let status = AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        draining: context.is_draining(),
-        flush: context.flush.status(),
-        pipeline: context.pipeline.status(),
+        draining: admin.is_draining(),
+        flush: admin.flush.status(),
+        pipeline: admin.pipeline.status(),
     };
     json(StatusCode::OK, &status)
 }
 
 /// `POST /v1/flush[?wait=true[&timeout_seconds=N]]`: seals what is open and sends it now.
-pub(crate) async fn flush(
-    State(context): State<Arc<Context>>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
+pub(crate) async fn flush(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
     let wait = query.flag("wait")?;
     let seconds = query
         .number("timeout_seconds", 0, FLUSH_WAIT_SECONDS_MAX)?
         .unwrap_or(FLUSH_WAIT_SECONDS_DEFAULT);
-    let sealed = context.pipeline.seal(SealReason::Requested).await?;
-    context.flush.nudge();
+    let sealed = admin.pipeline.seal(SealReason::Requested).await?;
+    admin.flush.nudge();
     let limit = if wait {
         Duration::from_secs(seconds)
     } else {
         Duration::ZERO
     };
-    let complete = context.flush.wait_for(sealed, limit).await;
-    let acknowledged = context.pipeline.outbox().acknowledged();
+    let complete = admin.flush.wait_for(sealed, limit).await;
+    let acknowledged = admin.pipeline.outbox().acknowledged();
     Ok(json(
         StatusCode::OK,
         &FlushReply {
             sealed,
             acknowledged,
             complete,
-            flush: context.flush.status(),
+            flush: admin.flush.status(),
         },
     ))
 }
 
 /// `GET /healthz`: whether the process works at all. A supervisor restarts it when not.
-pub(crate) async fn healthz(State(context): State<Arc<Context>>) -> Response {
-    match context.pipeline.poison_reason() {
+pub(crate) async fn healthz(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.pipeline.poison_reason() {
         None => json(
             StatusCode::OK,
             &Probe {
@@ -117,12 +143,12 @@ pub(crate) async fn healthz(State(context): State<Arc<Context>>) -> Response {
 }
 
 /// `GET /readyz`: whether events are taken. A collector that is away does not matter here.
-pub(crate) async fn readyz(State(context): State<Arc<Context>>) -> Response {
-    let mut reasons: Vec<String> = context.pipeline.poison_reason().into_iter().collect();
-    if context.is_draining() {
+pub(crate) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    let mut reasons: Vec<String> = admin.pipeline.poison_reason().into_iter().collect();
+    if admin.is_draining() {
         reasons.push("the agent is stopping".to_owned());
     }
-    if let Health::Degraded { reasons: more } = context.pipeline.status().health {
+    if let Health::Degraded { reasons: more } = admin.pipeline.status().health {
         reasons.extend(more);
     }
     if reasons.is_empty() {
@@ -145,8 +171,8 @@ pub(crate) async fn readyz(State(context): State<Arc<Context>>) -> Response {
 }
 
 /// `GET /metrics`, in the text format of Prometheus.
-pub(crate) async fn metrics(State(context): State<Arc<Context>>) -> Response {
-    let text = telemetry::render(&context.pipeline.status());
+pub(crate) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let text = telemetry::render(&admin.pipeline.status());
     (
         [(
             CONTENT_TYPE,

@@ -12,10 +12,15 @@ use submeter_common::time::Clock;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::admin::Admin;
 use crate::config::{ADDRESS_FILE, Config, Secret};
 use crate::flush::{CollectorClient, Flusher, KeySource};
-use crate::ingest::{Budget, Context, Guard, Server, router};
+use crate::http::body::Budget;
+use crate::http::guard::Guard;
+use crate::http::server::Server;
+use crate::ingest::Ingest;
 use crate::pipeline::{Identity, OpenError, Pipeline};
+use crate::routes::router;
 
 /// Share of the grace that requests in flight may use; the rest is for the last frames.
 const REQUESTS_GRACE_SHARE: u32 = 2;
@@ -27,7 +32,7 @@ const POISONED_GRACE: Duration = Duration::from_secs(1);
 pub struct Agent {
     pipeline: Pipeline,
     flusher: Flusher,
-    context: Arc<Context>,
+    admin: Arc<Admin>,
     server: Server,
     address_file: PathBuf,
     shutdown_grace: Duration,
@@ -97,22 +102,17 @@ impl Agent {
             config.request_bytes_max.as_len(),
             config.requests_bytes_max.as_len(),
         );
-        let context = Arc::new(Context::new(
-            pipeline.clone(),
-            clock,
-            config.horizon(),
-            budget,
-            flusher.handle(),
-        ));
+        let ingest = Ingest::new(pipeline.clone(), clock, config.horizon(), budget);
+        let admin = Arc::new(Admin::new(pipeline.clone(), flusher.handle()));
         let guard = Guard::new(config.listen, &config.allowed_hosts, token);
-        let routes = router(Arc::clone(&context), guard);
+        let routes = router(Arc::new(ingest), Arc::clone(&admin), guard);
         let address_file = config.data_dir.join(ADDRESS_FILE);
         let opened = open_door(config, routes, &address_file).await;
         match opened {
             Ok(server) => Ok(Self {
                 pipeline,
                 flusher,
-                context,
+                admin,
                 server,
                 address_file,
                 shutdown_grace: config.shutdown_grace.0,
@@ -164,7 +164,7 @@ impl Agent {
         );
 
         // 3. The door closes first: after it, nothing new can be acknowledged.
-        self.context.begin_draining();
+        self.admin.begin_draining();
         remove_address_file(&self.address_file);
         self.server
             .stop(self.shutdown_grace / REQUESTS_GRACE_SHARE)
@@ -200,7 +200,7 @@ impl Agent {
     /// The store failed: nothing can be sealed any more. Leave quickly, the next start recovers.
     async fn abandon(self, reason: String) -> Stopped {
         tracing::error!(reason, "the store failed; stopping");
-        self.context.begin_draining();
+        self.admin.begin_draining();
         remove_address_file(&self.address_file);
         self.server.stop(POISONED_GRACE).await;
         close_store(&self.pipeline).await;

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use super::client::{AgentClient, ClientError, Target};
 use super::{EXIT_DATA, EXIT_OK, Failure, Outcome};
 use crate::config::Span;
-use crate::ingest::{BeginImport, Lines};
+use crate::ingest::imports::BeginImport;
+use crate::ingest::lines::Lines;
 use crate::pipeline::ImportState;
 
 /// Lines of one request.

@@ -11,9 +11,9 @@ use submeter_common::event::{
     BatchRejection, Event, EventError, Rejection, RejectionCode, check_batch_horizon, parse_batch,
 };
 
-use super::Context;
-use super::body::{drain, media_type, unsupported};
-use super::reply::{ApiError, json};
+use super::Ingest;
+use crate::http::body::{drain, media_type, unsupported};
+use crate::http::reply::{ApiError, json};
 use crate::pipeline::{EventOutcome, SubmitError};
 
 #[derive(Serialize)]
@@ -25,8 +25,8 @@ struct IngestReply {
 }
 
 /// Takes a request as a whole; the reply is sent after its events are on stable storage.
-pub(super) async fn ingest(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn ingest(
+    State(ingest): State<Arc<Ingest>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -35,30 +35,30 @@ pub(super) async fn ingest(
         drain(body).await;
         return Err(unsupported(&media_type, "application/json"));
     }
-    let (body, _share) = context.budget.read(&headers, body).await?;
-    let events = read(&context, &body).inspect_err(|rejection| count(&context, rejection))?;
-    let mut submission = context.pipeline.submission();
+    let (body, _share) = ingest.budget.read(&headers, body).await?;
+    let events = read(&ingest, &body).inspect_err(|rejection| count(&ingest, rejection))?;
+    let mut submission = ingest.pipeline.submission();
     submission.whole = true;
     for event in &events {
         submission.push(event);
     }
-    match context.pipeline.submit(submission).await {
+    match ingest.pipeline.submit(submission).await {
         Ok(outcomes) => Ok(json(StatusCode::OK, &summary(&outcomes))),
         Err(SubmitError::TooOld { indices }) => Err(too_old(&events, &indices)),
         Err(error) => Err(error.into()),
     }
 }
 
-fn read<'a>(context: &Context, body: &'a [u8]) -> Result<Vec<Event<'a>>, BatchRejection> {
-    let now = context.clock.now();
+fn read<'a>(ingest: &Ingest, body: &'a [u8]) -> Result<Vec<Event<'a>>, BatchRejection> {
+    let now = ingest.clock.now();
     let events = parse_batch(body, now)?;
-    check_batch_horizon(&events, now, &context.horizon)?;
+    check_batch_horizon(&events, now, &ingest.horizon)?;
     Ok(events)
 }
 
-fn count(context: &Context, rejection: &BatchRejection) {
+fn count(ingest: &Ingest, rejection: &BatchRejection) {
     for error in &rejection.errors {
-        context.pipeline.record_rejected(error.code, 1);
+        ingest.pipeline.record_rejected(error.code, 1);
     }
 }
 
@@ -92,7 +92,7 @@ fn too_old(events: &[Event<'_>], indices: &[usize]) -> ApiError {
 }
 
 /// Says that an event is within the horizon and still too late: the collector was promised that none so old comes.
-pub(super) fn behind_watermark(event: &Event<'_>) -> Rejection {
+pub(crate) fn behind_watermark(event: &Event<'_>) -> Rejection {
     let message = format!(
         "timestamp must not lie before the agent's watermark, but is {}; import it instead",
         event.timestamp

@@ -10,9 +10,9 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use submeter_common::time::Timestamp;
 
-use super::Context;
-use super::query::Query;
-use super::reply::{ApiError, json};
+use super::Ingest;
+use crate::http::query::Query;
+use crate::http::reply::{ApiError, json};
 use crate::pipeline::{EventQuery, PipelineError, StoredEvent, StoredValue};
 
 /// There is one business in a Submeter installation; the compatible API wants it named.
@@ -39,8 +39,8 @@ struct EventItems {
     items: Vec<EventReply>,
 }
 
-pub(super) async fn list(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn list(
+    State(ingest): State<Arc<Ingest>>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let query = Query::of(&uri)?;
@@ -59,7 +59,7 @@ pub(super) async fn list(
         skip: page_number.saturating_mul(page_size),
         limit: page_size,
     };
-    let found = blocking(&context, move |context| context.pipeline.events(&wanted)).await?;
+    let found = blocking(&ingest, move |ingest| ingest.pipeline.events(&wanted)).await?;
     Ok(json(
         StatusCode::OK,
         &EventItems {
@@ -68,12 +68,12 @@ pub(super) async fn list(
     ))
 }
 
-pub(super) async fn get(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn get(
+    State(ingest): State<Arc<Ingest>>,
     Path(event_id): Path<String>,
 ) -> Result<Response, ApiError> {
     let wanted = event_id.clone();
-    let found = blocking(&context, move |context| context.pipeline.event(&wanted)).await?;
+    let found = blocking(&ingest, move |ingest| ingest.pipeline.event(&wanted)).await?;
     match found {
         Some(event) => Ok(json(StatusCode::OK, &EventReply::from(event))),
         None => Err(ApiError::not_found(
@@ -85,11 +85,11 @@ pub(super) async fn get(
 
 /// Runs a look-up that reads the disk off the threads that serve requests.
 async fn blocking<T: Send + 'static>(
-    context: &Arc<Context>,
-    look_up: impl FnOnce(&Context) -> Result<T, PipelineError> + Send + 'static,
+    ingest: &Arc<Ingest>,
+    look_up: impl FnOnce(&Ingest) -> Result<T, PipelineError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let context = Arc::clone(context);
-    let found = tokio::task::spawn_blocking(move || look_up(&context))
+    let ingest = Arc::clone(ingest);
+    let found = tokio::task::spawn_blocking(move || look_up(&ingest))
         .await
         .map_err(|error| ApiError::internal(&error))?;
     Ok(found?)

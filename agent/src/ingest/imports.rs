@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use submeter_common::event::Horizon;
 use submeter_common::id::check_id;
 
-use super::Context;
-use super::body::{drain, media_type, unsupported};
+use super::Ingest;
 use super::native::{Stream, Tally, take_lines};
-use super::query::Query;
-use super::reply::{ApiError, json};
+use crate::http::body::{drain, media_type, unsupported};
+use crate::http::query::Query;
+use crate::http::reply::{ApiError, json};
 use crate::pipeline::{ImportRequest, ImportState};
 
 /// Ten years; usage older than that is nobody's invoice.
@@ -28,13 +28,13 @@ const MAX_AGE_SECONDS_MAX: u64 = 3653 * 86_400;
 /// What begins an import.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct BeginImport {
+pub(crate) struct BeginImport {
     /// Names the import: the digest of its file.
-    pub id: String,
+    pub(crate) id: String,
     /// What people call it: the file's name.
-    pub name: String,
+    pub(crate) name: String,
     /// How old its events may be.
-    pub max_age_seconds: u64,
+    pub(crate) max_age_seconds: u64,
 }
 
 #[derive(Serialize)]
@@ -49,18 +49,18 @@ struct ChunkReply {
     tally: Tally,
 }
 
-pub(super) async fn list(State(context): State<Arc<Context>>) -> Response {
+pub(crate) async fn list(State(ingest): State<Arc<Ingest>>) -> Response {
     json(
         StatusCode::OK,
         &ImportItems {
-            items: context.pipeline.imports(),
+            items: ingest.pipeline.imports(),
         },
     )
 }
 
 /// Begins an import, or answers how far the import of that id is.
-pub(super) async fn begin(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn begin(
+    State(ingest): State<Arc<Ingest>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -69,7 +69,7 @@ pub(super) async fn begin(
         drain(body).await;
         return Err(unsupported(&media_type, "application/json"));
     }
-    let (body, _share) = context.budget.read(&headers, body).await?;
+    let (body, _share) = ingest.budget.read(&headers, body).await?;
     let request: BeginImport = serde_json::from_slice(&body).map_err(|error| {
         ApiError::unprocessable(
             "MALFORMED_REQUEST",
@@ -86,7 +86,7 @@ pub(super) async fn begin(
         )));
     }
     let max_age = Duration::from_secs(request.max_age_seconds);
-    let state = context
+    let state = ingest
         .pipeline
         .begin_import(ImportRequest {
             id: request.id,
@@ -98,8 +98,8 @@ pub(super) async fn begin(
 }
 
 /// Takes a part of an import's lines. Lines that are done already are passed over, so that a part may be sent again.
-pub(super) async fn events(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn events(
+    State(ingest): State<Arc<Ingest>>,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -122,8 +122,8 @@ pub(super) async fn events(
             )
         })?;
     // One part at a time: each must find the line where the one before it ended.
-    let _one_at_a_time = context.imports.lock().await;
-    let state = find(&context, &id)?;
+    let _one_at_a_time = ingest.imports.lock().await;
+    let state = find(&ingest, &id)?;
     if state.complete {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -143,8 +143,8 @@ pub(super) async fn events(
         ));
     }
     let horizon = Horizon {
-        past: context.clock.now().since(state.oldest),
-        future: context.horizon.future,
+        past: ingest.clock.now().since(state.oldest),
+        future: ingest.horizon.future,
     };
     let mut stream = Stream {
         first_line,
@@ -153,23 +153,23 @@ pub(super) async fn events(
         horizon,
     };
     let mut tally = Tally::default();
-    take_lines(&context, body, &mut stream, &mut tally).await?;
+    take_lines(&ingest, body, &mut stream, &mut tally).await?;
     Ok(json(
         StatusCode::OK,
         &ChunkReply {
-            lines_done: find(&context, &id)?.lines_done,
+            lines_done: find(&ingest, &id)?.lines_done,
             tally,
         },
     ))
 }
 
 /// Ends an import: the watermark is free again.
-pub(super) async fn complete(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn complete(
+    State(ingest): State<Arc<Ingest>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let _one_at_a_time = context.imports.lock().await;
-    let state = context
+    let _one_at_a_time = ingest.imports.lock().await;
+    let state = ingest
         .pipeline
         .complete_import(&id)
         .await?
@@ -178,12 +178,12 @@ pub(super) async fn complete(
 }
 
 /// Gives an import up: what it brought stays counted.
-pub(super) async fn abandon(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn abandon(
+    State(ingest): State<Arc<Ingest>>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let _one_at_a_time = context.imports.lock().await;
-    let state = context
+    let _one_at_a_time = ingest.imports.lock().await;
+    let state = ingest
         .pipeline
         .abandon_import(&id)
         .await?
@@ -191,8 +191,8 @@ pub(super) async fn abandon(
     Ok(json(StatusCode::OK, &state))
 }
 
-fn find(context: &Context, id: &str) -> Result<ImportState, ApiError> {
-    context
+fn find(ingest: &Ingest, id: &str) -> Result<ImportState, ApiError> {
+    ingest
         .pipeline
         .imports()
         .into_iter()

@@ -7,11 +7,11 @@ use std::mem;
 
 /// Longest line that can hold an event: 50 pairs of 100 + 500 characters, each escaped as `\uXXXX` in UTF-16 pairs,
 /// with room for ids and white space.
-pub(super) const LINE_BYTES_MAX: usize = 512 * 1024;
+pub(crate) const LINE_BYTES_MAX: usize = 512 * 1024;
 
 /// Gathers pieces of a body into lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// Whole lines, each with its newline.
     whole: Vec<u8>,
     count: usize,
@@ -22,7 +22,7 @@ pub struct Lines {
 
 /// What one line holds.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Line<'a> {
+pub(crate) enum Line<'a> {
     /// Nothing but white space.
     Blank,
     /// Text, without its line end.
@@ -35,7 +35,7 @@ pub enum Line<'a> {
 
 /// Whole lines taken out of a body.
 #[derive(Debug, Default)]
-pub struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     count: usize,
 }
@@ -43,7 +43,7 @@ pub struct Block {
 impl Lines {
     /// Takes the next piece, up to and with its first `lines_max` line ends beyond those already held. Returns how many
     /// bytes of the piece were taken; the caller brings the rest after it took the block.
-    pub fn push(&mut self, piece: &[u8], lines_max: usize) -> usize {
+    pub(crate) fn push(&mut self, piece: &[u8], lines_max: usize) -> usize {
         let mut taken = 0;
         while taken < piece.len() && self.count < lines_max {
             let rest = &piece[taken..];
@@ -63,24 +63,24 @@ impl Lines {
     }
 
     /// The body is at its end: a last line without line end is a line too.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         if !self.partial.is_empty() {
             self.end_line();
         }
     }
 
     /// Whole lines held.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Bytes held.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.whole.len() + self.partial.len()
     }
 
     /// Takes the whole lines out.
-    pub fn take(&mut self) -> Block {
+    pub(crate) fn take(&mut self) -> Block {
         Block {
             bytes: mem::take(&mut self.whole),
             count: mem::take(&mut self.count),
@@ -107,17 +107,17 @@ impl Lines {
 
 impl Block {
     /// Number of lines, blank ones counted.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// The lines as they are sent on, each with its newline.
-    pub fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// The lines in order.
-    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         self.bytes
             .split_inclusive(|&byte| byte == b'\n')
             .map(read_line)

@@ -16,11 +16,11 @@ use submeter_common::event::{
 };
 use submeter_common::limits::EVENTS_PER_REQUEST_MAX;
 
-use super::Context;
-use super::body::{drain, media_type, next_piece, unsupported};
+use super::Ingest;
 use super::compatible::behind_watermark;
 use super::lines::{Block, LINE_BYTES_MAX, Line, Lines};
-use super::reply::{ApiError, json};
+use crate::http::body::{drain, media_type, next_piece, unsupported};
+use crate::http::reply::{ApiError, json};
 use crate::pipeline::{EventOutcome, ImportCursor};
 
 /// Bytes of a block of lines; one more line may come on top.
@@ -31,7 +31,7 @@ const REJECTED_LISTED_MAX: usize = 1000;
 
 /// What became of the events of a request.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     accepted: u64,
     duplicates: u64,
     conflicts: u64,
@@ -41,37 +41,37 @@ pub(super) struct Tally {
 }
 
 /// Where the lines of a stream belong.
-pub(super) struct Stream<'a> {
+pub(crate) struct Stream<'a> {
     /// The first line's number.
-    pub(super) first_line: u64,
+    pub(crate) first_line: u64,
     /// Lines before this one are passed over: they are done.
-    pub(super) lines_done: u64,
+    pub(crate) lines_done: u64,
     /// The import they are part of.
-    pub(super) import: Option<&'a str>,
+    pub(crate) import: Option<&'a str>,
     /// How old and how new events may be.
-    pub(super) horizon: Horizon,
+    pub(crate) horizon: Horizon,
 }
 
 /// Takes events one by one; the reply is sent after all accepted ones are on stable storage.
-pub(super) async fn ingest(
-    State(context): State<Arc<Context>>,
+pub(crate) async fn ingest(
+    State(ingest): State<Arc<Ingest>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let mut tally = Tally::default();
     match media_type(&headers)?.as_str() {
         "application/json" => {
-            let (body, _share) = context.budget.read(&headers, body).await?;
-            take_json(&context, &body, &mut tally).await?;
+            let (body, _share) = ingest.budget.read(&headers, body).await?;
+            take_json(&ingest, &body, &mut tally).await?;
         }
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
             let mut stream = Stream {
                 first_line: 0,
                 lines_done: 0,
                 import: None,
-                horizon: context.horizon,
+                horizon: ingest.horizon,
             };
-            take_lines(&context, body, &mut stream, &mut tally).await?;
+            take_lines(&ingest, body, &mut stream, &mut tally).await?;
         }
         other => {
             drain(body).await;
@@ -84,15 +84,15 @@ pub(super) async fn ingest(
     Ok(json(StatusCode::OK, &tally))
 }
 
-async fn take_json(context: &Context, body: &[u8], tally: &mut Tally) -> Result<(), ApiError> {
-    let now = context.clock.now();
+async fn take_json(ingest: &Ingest, body: &[u8], tally: &mut Tally) -> Result<(), ApiError> {
+    let now = ingest.clock.now();
     let each = parse_each(body, now)?;
-    let mut submission = context.pipeline.submission();
+    let mut submission = ingest.pipeline.submission();
     let mut pushed = Vec::with_capacity(each.len());
     for (index, (event_id, read)) in each.iter().enumerate() {
         let checked = match read {
             Ok(event) => event
-                .check_horizon(now, &context.horizon)
+                .check_horizon(now, &ingest.horizon)
                 .map(|()| event)
                 .map_err(|rejection| (Some(event.event_id.to_string()), rejection)),
             Err(rejection) => Err((event_id.clone(), rejection.clone())),
@@ -102,13 +102,13 @@ async fn take_json(context: &Context, body: &[u8], tally: &mut Tally) -> Result<
                 submission.push(event);
                 pushed.push((index, event));
             }
-            Err((event_id, rejection)) => tally.refuse(context, index, event_id, rejection),
+            Err((event_id, rejection)) => tally.refuse(ingest, index, event_id, rejection),
         }
     }
     if pushed.is_empty() {
         return Ok(());
     }
-    let outcomes = context.pipeline.submit(submission).await?;
+    let outcomes = ingest.pipeline.submit(submission).await?;
     for (outcome, (index, event)) in outcomes.into_iter().zip(pushed) {
         if tally.add(outcome) {
             tally.list(
@@ -122,13 +122,13 @@ async fn take_json(context: &Context, body: &[u8], tally: &mut Tally) -> Result<
 }
 
 /// Takes NDJSON while it arrives. On an error, what was taken before stays, and the message says how much that is.
-pub(super) async fn take_lines(
-    context: &Context,
+pub(crate) async fn take_lines(
+    ingest: &Ingest,
     body: Body,
     stream: &mut Stream<'_>,
     tally: &mut Tally,
 ) -> Result<(), ApiError> {
-    read_lines(context, body, stream, tally).await.map_err(|error| {
+    read_lines(ingest, body, stream, tally).await.map_err(|error| {
         let stored = tally.accepted + tally.duplicates + tally.conflicts;
         if stored == 0 {
             return error;
@@ -138,12 +138,12 @@ pub(super) async fn take_lines(
 }
 
 async fn read_lines(
-    context: &Context,
+    ingest: &Ingest,
     mut body: Body,
     stream: &mut Stream<'_>,
     tally: &mut Tally,
 ) -> Result<(), ApiError> {
-    let mut share = context.budget.share();
+    let mut share = ingest.budget.share();
     let mut lines = Lines::default();
     let mut next_line = stream.first_line;
     while let Some(piece) = next_piece(&mut body).await? {
@@ -151,41 +151,41 @@ async fn read_lines(
         while !rest.is_empty() {
             let taken = lines.push(rest, EVENTS_PER_REQUEST_MAX);
             rest = &rest[taken..];
-            context.budget.cover(&mut share, lines.bytes())?;
+            ingest.budget.cover(&mut share, lines.bytes())?;
             if lines.count() >= EVENTS_PER_REQUEST_MAX
                 || lines.bytes() >= BLOCK_BYTES_MAX && lines.count() > 0
             {
-                next_line = take_block(context, lines.take(), next_line, stream, tally).await?;
+                next_line = take_block(ingest, lines.take(), next_line, stream, tally).await?;
             }
         }
     }
     lines.finish();
-    take_block(context, lines.take(), next_line, stream, tally).await?;
+    take_block(ingest, lines.take(), next_line, stream, tally).await?;
     Ok(())
 }
 
 /// Takes one block; returns the number of the line after it.
 async fn take_block(
-    context: &Context,
+    ingest: &Ingest,
     block: Block,
     first_line: u64,
     stream: &Stream<'_>,
     tally: &mut Tally,
 ) -> Result<u64, ApiError> {
     let next_line = first_line + block.count() as u64;
-    let mut submission = context.pipeline.submission();
+    let mut submission = ingest.pipeline.submission();
     let mut pushed = Vec::new();
     if next_line <= stream.lines_done || block.count() == 0 {
         return Ok(next_line);
     }
-    let now = context.clock.now();
+    let now = ingest.clock.now();
     for (number, line) in (first_line..)
         .zip(block.lines())
         .skip_while(|(number, _)| *number < stream.lines_done)
     {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let Some(text) = line_text(line).unwrap_or_else(|rejection| {
-            tally.refuse(context, index, None, rejection);
+            tally.refuse(ingest, index, None, rejection);
             None
         }) else {
             continue;
@@ -197,7 +197,7 @@ async fn take_block(
                 submission.push(&event);
                 pushed.push((index, text));
             }
-            Err(rejection) => tally.refuse(context, index, readable_event_id(text), rejection),
+            Err(rejection) => tally.refuse(ingest, index, readable_event_id(text), rejection),
         }
     }
     if let Some(id) = stream.import {
@@ -210,7 +210,7 @@ async fn take_block(
     } else if pushed.is_empty() {
         return Ok(next_line);
     }
-    let outcomes = context.pipeline.submit(submission).await?;
+    let outcomes = ingest.pipeline.submit(submission).await?;
     for (outcome, (index, text)) in outcomes.into_iter().zip(pushed) {
         if tally.add(outcome)
             && let Ok(event) = Event::parse(text, now)
@@ -254,12 +254,12 @@ impl Tally {
     /// Refuses an event before it reaches the pipeline, and counts it in the agent's receipts.
     fn refuse(
         &mut self,
-        context: &Context,
+        ingest: &Ingest,
         index: usize,
         event_id: Option<String>,
         rejection: Rejection,
     ) {
-        context.pipeline.record_rejected(rejection.code, 1);
+        ingest.pipeline.record_rejected(rejection.code, 1);
         self.list(index, event_id, rejection);
     }
 

@@ -19,7 +19,7 @@ const RESTART_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A request that was not carried out.
 #[derive(Debug)]
-pub struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     code: Cow<'static, str>,
     message: String,
@@ -29,7 +29,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// An error with a permanent cause.
-    pub fn new(
+    pub(crate) fn new(
         status: StatusCode,
         code: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
@@ -44,12 +44,12 @@ impl ApiError {
     }
 
     /// 422: the request is malformed or does not have the expected shape.
-    pub fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
     }
 
     /// 503: the same request succeeds later.
-    pub fn unavailable(
+    pub(crate) fn unavailable(
         code: &'static str,
         message: impl Into<String>,
         retry_after: Duration,
@@ -61,7 +61,7 @@ impl ApiError {
     }
 
     /// 500: a fault of ours. `detail` goes to the log only.
-    pub fn internal(detail: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn internal(detail: &dyn std::fmt::Display) -> Self {
         tracing::error!(error = %detail, "a request failed inside the agent");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,25 +81,20 @@ impl ApiError {
     }
 
     /// 404 for a thing that is not there.
-    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, code, message)
     }
 
     /// Adds what is wrong with single events.
-    pub fn with_errors(mut self, errors: Vec<EventError>) -> Self {
+    pub(crate) fn with_errors(mut self, errors: Vec<EventError>) -> Self {
         self.errors = errors;
         self
     }
 
     /// Puts a sentence before the message, for work that was done in part.
-    pub fn prefixed(mut self, sentence: &str) -> Self {
+    pub(crate) fn prefixed(mut self, sentence: &str) -> Self {
         self.message = format!("{sentence} {}", self.message);
         self
-    }
-
-    /// The reply's status.
-    pub fn status(&self) -> StatusCode {
-        self.status
     }
 }
 
@@ -191,7 +186,7 @@ impl IntoResponse for ApiError {
 }
 
 /// A JSON reply.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => (
             status,

@@ -29,7 +29,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A running server.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     accepting: JoinHandle<GracefulShutdown>,
@@ -37,7 +37,7 @@ pub struct Server {
 
 impl Server {
     /// Binds `listen` and begins to serve `router` to at most `connections_max` connections.
-    pub async fn start(
+    pub(crate) async fn start(
         listen: SocketAddr,
         router: Router,
         connections_max: usize,
@@ -55,12 +55,12 @@ impl Server {
     }
 
     /// The bound address: with port 0 asked for, the one the system chose.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Stops accepting at once and gives requests in flight until `grace` is over. Idle connections are closed.
-    pub async fn stop(self, grace: Duration) {
+    pub(crate) async fn stop(self, grace: Duration) {
         drop(self.stop);
         let Ok(connections) = self.accepting.await else {
             return;

@@ -10,15 +10,15 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 
-use super::guard::{self, Guard};
-use super::reply::ApiError;
-use super::{Context, compatible, events, imports, native};
-use crate::admin;
+use crate::admin::{self, Admin};
+use crate::http::guard::{self, Guard};
+use crate::http::reply::ApiError;
+use crate::ingest::{Ingest, compatible, events, imports, native};
 use crate::telemetry::names;
 
 /// The agent's router: every request is measured, then checked by the guard, then handled.
-pub fn router(context: Arc<Context>, guard: Guard) -> Router {
-    Router::new()
+pub(crate) fn router(ingest: Arc<Ingest>, admin: Arc<Admin>, guard: Guard) -> Router {
+    let of_events = Router::new()
         .route("/events/ingest", post(compatible::ingest))
         .route("/events", get(events::list))
         .route("/events/{event_id}", get(events::get))
@@ -27,16 +27,20 @@ pub fn router(context: Arc<Context>, guard: Guard) -> Router {
         .route("/v1/imports/{id}", delete(imports::abandon))
         .route("/v1/imports/{id}/events", post(imports::events))
         .route("/v1/imports/{id}/complete", post(imports::complete))
+        .with_state(ingest);
+    let of_operators = Router::new()
         .route("/v1/status", get(admin::status))
         .route("/v1/flush", post(admin::flush))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
         .route("/metrics", get(admin::metrics))
+        .with_state(admin);
+    of_events
+        .merge(of_operators)
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(Arc::new(guard), guard::check))
         .layer(from_fn(measure))
-        .with_state(context)
 }
 
 async fn no_route(uri: Uri) -> ApiError {
@@ -47,23 +51,22 @@ async fn no_route(uri: Uri) -> ApiError {
 }
 
 async fn no_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}", uri.path());
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "METHOD_NOT_ALLOWED",
-        format!("{} does not take {method}", uri.path()),
+        message,
     )
 }
 
 async fn measure(request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>();
+    let route = matched.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     let started = Instant::now();
     let response = next.run(request).await;
     let status = response.status().as_u16().to_string();
-    metrics::histogram!(names::REQUEST_SECONDS, "route" => route.clone())
-        .record(started.elapsed().as_secs_f64());
+    let seconds = started.elapsed().as_secs_f64();
+    metrics::histogram!(names::REQUEST_SECONDS, "route" => route.clone()).record(seconds);
     metrics::counter!(names::REQUESTS, "route" => route, "status" => status).increment(1);
     response
 }

@@ -21,7 +21,7 @@ const OPEN_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What a request must show.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     listen: IpAddr,
     allowed_hosts: Vec<String>,
     token: Option<Secret>,
@@ -29,7 +29,7 @@ pub struct Guard {
 
 impl Guard {
     /// A guard for an agent that listens on `listen`. `allowed_hosts` come on top of loopback names.
-    pub fn new(listen: SocketAddr, allowed_hosts: &[String], token: Option<Secret>) -> Self {
+    pub(crate) fn new(listen: SocketAddr, allowed_hosts: &[String], token: Option<Secret>) -> Self {
         let allowed_hosts = allowed_hosts
             .iter()
             .map(|host| host.to_ascii_lowercase())
@@ -148,7 +148,7 @@ fn unauthorized(message: &str) -> ApiError {
 }
 
 /// The guard as a layer around all routes.
-pub(super) async fn check(
+pub(crate) async fn check(
     State(guard): State<Arc<Guard>>,
     request: Request,
     next: Next,

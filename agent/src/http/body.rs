@@ -30,21 +30,21 @@ const UNIT_BYTES: usize = 1024;
 
 /// Memory for request bodies: of one and of all that are being read or worked on.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     units: Arc<Semaphore>,
     body_bytes_max: usize,
 }
 
 /// A body's share of the budget, returned when it is dropped.
 #[derive(Debug)]
-pub struct Share {
+pub(crate) struct Share {
     units: Option<OwnedSemaphorePermit>,
     bytes: usize,
 }
 
 impl Budget {
     /// `body_bytes_max` for one body, `bytes_max` for all.
-    pub fn new(body_bytes_max: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(body_bytes_max: usize, bytes_max: usize) -> Self {
         let units = (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         Self {
             units: Arc::new(Semaphore::new(units)),
@@ -52,13 +52,8 @@ impl Budget {
         }
     }
 
-    /// Most bytes of one body.
-    pub fn body_bytes_max(&self) -> usize {
-        self.body_bytes_max
-    }
-
     /// An empty share.
-    pub fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> Share {
         Share {
             units: None,
             bytes: 0,
@@ -67,7 +62,7 @@ impl Budget {
 
     /// Grows `share` to cover `bytes`; 503 when the budget is used up. Never waits: two half-read bodies that wait for each
     /// other would wait for ever.
-    pub fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), ApiError> {
+    pub(crate) fn cover(&self, share: &mut Share, bytes: usize) -> Result<(), ApiError> {
         let missing = bytes
             .div_ceil(UNIT_BYTES)
             .saturating_sub(share.bytes.div_ceil(UNIT_BYTES));
@@ -93,7 +88,7 @@ impl Budget {
     }
 
     /// Reads a whole body. The share must live as long as the bytes are worked on.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
         mut body: Body,
@@ -129,7 +124,7 @@ impl Budget {
 }
 
 /// The next piece of a body, None at its end. An error when it is cut off or stalls.
-pub(super) async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+pub(crate) async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
     loop {
         let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame())
             .await
@@ -160,7 +155,7 @@ pub(super) async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, ApiErro
 }
 
 /// Reads and forgets the rest of a body, so that the client gets to read the reply.
-pub(super) async fn drain(mut body: Body) {
+pub(crate) async fn drain(mut body: Body) {
     let reading = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -174,7 +169,7 @@ pub(super) async fn drain(mut body: Body) {
 }
 
 /// The media type of a request, in lower case and without parameters. An encoding other than UTF-8 is refused.
-pub(super) fn media_type(headers: &HeaderMap) -> Result<String, ApiError> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Result<String, ApiError> {
     let header = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -200,7 +195,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Result<String, ApiError> {
 }
 
 /// 415, naming what was expected.
-pub(super) fn unsupported(found: &str, expected: &str) -> ApiError {
+pub(crate) fn unsupported(found: &str, expected: &str) -> ApiError {
     let message = format!("Content-Type is {found:?}, expected {expected}");
     ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,

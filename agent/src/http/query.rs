@@ -10,11 +10,11 @@ use super::reply::ApiError;
 
 /// The parameters of a request. Unknown ones are passed over, as the compatible API does.
 #[derive(Debug)]
-pub struct Query(HashMap<String, String>);
+pub(crate) struct Query(HashMap<String, String>);
 
 impl Query {
     /// Reads the query of `uri`.
-    pub fn of(uri: &Uri) -> Result<Self, ApiError> {
+    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
         axum::extract::Query::try_from_uri(uri)
             .map(|axum::extract::Query(values)| Self(values))
             .map_err(|_| {
@@ -26,12 +26,12 @@ impl Query {
     }
 
     /// A text, None when absent or empty.
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.0.get(name).filter(|text| !text.is_empty()).cloned()
     }
 
     /// A point in time.
-    pub fn timestamp(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+    pub(crate) fn timestamp(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         self.text(name)
             .map(|text| {
                 // A `+` of an offset that was not percent-encoded arrives as a space.
@@ -44,7 +44,7 @@ impl Query {
     }
 
     /// A whole number from `least` to `most`.
-    pub fn number<T: FromStr + PartialOrd + std::fmt::Display>(
+    pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display>(
         &self,
         name: &str,
         least: T,
@@ -63,7 +63,7 @@ impl Query {
     }
 
     /// `true` or `false`; absent is false.
-    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         match self.text(name).as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
