@@ -10,5 +10,5 @@ mod key;
 mod scope;
 
 pub use bootstrap::{BOOTSTRAP_FILE, BootstrapError, ensure_bootstrap_key};
-pub use key::{ApiKey, KeyHash, SECRET_PREFIX, Secret};
+pub use key::{ApiKey, KeyHash, SECRET_PREFIX, Secret, hash_presented};
 pub use scope::{Scope, ScopeError, Scopes};

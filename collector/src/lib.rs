@@ -7,20 +7,25 @@
 //! What the collector is not: it keeps no raw events (agents do, for a while), it never talks to a card network, and it
 //! computes no taxes. Its hard limits are in `submeter_common::limits` and in [`config`].
 
-pub mod auth;
 pub mod agents;
-pub mod completeness;
-pub mod merge;
-pub mod storage;
-pub mod usage;
+pub mod api;
+pub mod auth;
 pub mod billing;
 pub mod catalog;
+pub mod cli;
+pub mod collector;
+pub mod completeness;
+pub mod config;
 pub mod credits;
 pub mod customer;
 pub mod id;
+pub mod jobs;
 pub mod ledger;
+pub mod merge;
 pub mod metadata;
 pub mod money;
-pub mod subscription;
 pub mod rating;
-pub mod jobs;
+pub mod storage;
+pub mod subscription;
+pub mod telemetry;
+pub mod usage;

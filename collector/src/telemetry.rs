@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 /// Names of all metrics of the collector.
@@ -39,14 +38,28 @@ pub mod metric {
 const SECONDS_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// How log lines look.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// One readable line per entry, coloured on a terminal.
     #[default]
     Human,
     /// One JSON object per line.
     Json,
+}
+
+impl LogFormat {
+    /// The format's name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            LogFormat::Human => "human",
+            LogFormat::Json => "json",
+        }
+    }
+
+    /// The format with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [LogFormat::Human, LogFormat::Json].into_iter().find(|format| format.name() == name)
+    }
 }
 
 /// Starts logging to standard error. `RUST_LOG` may say which modules log how much; `info` otherwise.

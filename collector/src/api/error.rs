@@ -11,12 +11,17 @@ use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE}
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use submeter_common::filter::FilterError;
+use submeter_common::id::IdError;
+use submeter_common::meter::MeterError;
 
 use crate::auth::Scope;
+use crate::billing::{BillingError, OpeningError};
+use crate::catalog::{CatalogError, CatalogErrorKind};
 use crate::storage::StorageError;
 
 /// Tells the official SDKs, which retry every 409, that this one will not go away.
-pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+pub(super) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// How long a caller should wait after a transient refusal.
 const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(2);
@@ -54,11 +59,21 @@ impl ApiError {
         }
     }
 
-    /// 422: the request does not have the right form; `field` says where.
+    /// 422: the request does not have the right form; `field` says where, and begins the message.
     pub fn invalid(code: &'static str, field: impl Into<String>, expected: impl std::fmt::Display) -> Self {
         let field = field.into();
         let message = format!("{field}: {expected}");
-        Self { field: Some(field), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message) }
+        Self::of_field(StatusCode::UNPROCESSABLE_ENTITY, code, field, message)
+    }
+
+    /// A refusal of a field whose message names it already.
+    pub fn of_field(
+        status: StatusCode,
+        code: &'static str,
+        field: impl Into<String>,
+        message: impl std::fmt::Display,
+    ) -> Self {
+        Self { field: Some(field.into()), ..Self::new(status, code, message.to_string()) }
     }
 
     /// 422 `INVALID_FIELD`.
@@ -129,6 +144,63 @@ impl ApiError {
     /// The status that will be answered.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+impl From<IdError> for ApiError {
+    fn from(error: IdError) -> Self {
+        let (IdError::Empty { field }
+        | IdError::TooLong { field, .. }
+        | IdError::ControlCharacter { field }
+        | IdError::Malformed { field, .. }) = &error;
+        ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", field, &error)
+    }
+}
+
+impl From<MeterError> for ApiError {
+    fn from(error: MeterError) -> Self {
+        ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", error.field.clone(), &error)
+    }
+}
+
+impl From<FilterError> for ApiError {
+    fn from(error: FilterError) -> Self {
+        ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", error.path.clone(), &error)
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        let status = match error.kind {
+            CatalogErrorKind::Invalid | CatalogErrorKind::Unsupported => StatusCode::UNPROCESSABLE_ENTITY,
+            CatalogErrorKind::DuplicateMeters
+            | CatalogErrorKind::MissingMeters
+            | CatalogErrorKind::MissingEntitlement => StatusCode::BAD_REQUEST,
+        };
+        ApiError::of_field(status, error.kind.code(), error.field.clone(), &error)
+    }
+}
+
+impl From<OpeningError> for ApiError {
+    fn from(error: OpeningError) -> Self {
+        match &error {
+            OpeningError::Invalid { field, .. } => {
+                ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", *field, &error)
+            }
+            OpeningError::ArchivedProduct => {
+                ApiError::of_field(StatusCode::BAD_REQUEST, "PRODUCT_ARCHIVED", "product_id", &error)
+            }
+        }
+    }
+}
+
+impl From<BillingError> for ApiError {
+    /// Requests only ask for previews: what cannot be computed is a fault to look at, not the caller's.
+    fn from(error: BillingError) -> Self {
+        match error {
+            BillingError::Storage(error) => error.into(),
+            other => ApiError::internal(other),
+        }
     }
 }
 

@@ -1,0 +1,31 @@
+//! The collector's HTTP surface: compatible with the Dodo Payments API where that has the resource, `/v1/…` elsewhere.
+//!
+//! [`router`] lists every route; [`error`] is the one place that turns refusals into HTTP; each resource has its file
+//! with its request and reply forms. Handlers translate: rules live in the domain, and a reply is built only from what
+//! the domain returned. Decimals leave as strings and enter as strings or numbers with their exact digits.
+
+mod access;
+mod agents;
+mod balance;
+mod body;
+mod credit_entitlements;
+mod customers;
+mod error;
+mod field;
+mod health;
+mod invoices;
+mod keys;
+mod meters;
+mod products;
+mod query;
+mod reply;
+mod router;
+mod server;
+mod state;
+mod subscriptions;
+mod usage;
+
+pub use error::ApiError;
+pub use router::router;
+pub use server::{Door, serve};
+pub use state::ApiState;

@@ -1,0 +1,244 @@
+//! `/v1/agents`: what agents say (register, frames) and what people ask about them.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse as _, Response};
+use metrics::counter;
+use serde::Serialize;
+use submeter_common::id::{AgentId, Digest};
+use submeter_common::limits::FRAME_BYTES_MAX;
+use submeter_common::protocol::{
+    Catalog, FrameError, FrameReply, FrameResult, Position, Receipts, RegisterReply, RegisterRequest, decode_frame,
+};
+use submeter_common::time::Timestamp;
+
+use super::access::Caller;
+use super::body::{self, JsonBody};
+use super::error::{ApiError, X_SHOULD_RETRY};
+use super::query::Query;
+use super::reply::Items;
+use super::state::ApiState;
+use crate::agents::{Agent, Alarm};
+use crate::merge::FrameOutcome;
+use crate::storage::{IncomingFrame, RetireOutcome};
+use crate::telemetry::metric;
+
+/// An agent as people see it.
+#[derive(Serialize)]
+pub(super) struct AgentReply {
+    agent_id: AgentId,
+    agent_version: String,
+    epoch: u64,
+    seq: u64,
+    digest: Digest,
+    watermark: Timestamp,
+    catalog_version: u64,
+    receipts: Receipts,
+    farewell: bool,
+    live: bool,
+    alarm: Option<Alarm>,
+    rows_applied: u64,
+    rows_quarantined: u64,
+    registered_at: Timestamp,
+    last_seen_at: Timestamp,
+    /// What the agent acknowledged after this moment has not been collected.
+    collected_until: Option<Timestamp>,
+    retired_at: Option<Timestamp>,
+}
+
+impl From<Agent> for AgentReply {
+    fn from(agent: Agent) -> Self {
+        Self {
+            live: agent.is_live(),
+            agent_id: agent.agent_id,
+            agent_version: agent.agent_version,
+            epoch: agent.epoch,
+            seq: agent.applied.seq,
+            digest: agent.applied.digest,
+            watermark: agent.watermark,
+            catalog_version: agent.catalog_version,
+            receipts: agent.receipts,
+            farewell: agent.farewell,
+            alarm: agent.alarm,
+            rows_applied: agent.rows_applied,
+            rows_quarantined: agent.rows_quarantined,
+            registered_at: agent.registered_at,
+            last_seen_at: agent.last_seen_at,
+            collected_until: agent.sealed_at,
+            retired_at: agent.retired_at,
+        }
+    }
+}
+
+/// `POST /v1/agents/register`: begins a session and hands out the catalog.
+pub(super) async fn register(
+    State(state): State<ApiState>,
+    JsonBody(request): JsonBody<RegisterRequest>,
+) -> Result<Json<RegisterReply>, ApiError> {
+    let now = state.now();
+    let registration = state.storage.register(&request, now).await?;
+    let status = registration.status;
+    counter!(metric::REGISTERS, "status" => format!("{status:?}").to_lowercase()).increment(1);
+    tracing::info!(agent = %request.agent_id, epoch = registration.epoch, ?status, "an agent registered");
+    let catalog = state.storage.catalog().await?.for_agents();
+    Ok(Json(RegisterReply { epoch: registration.epoch, applied: registration.applied, status, catalog, now }))
+}
+
+/// `GET /v1/catalog`: the meters to count by.
+pub(super) async fn catalog(State(state): State<ApiState>, query: Query) -> Result<Json<Catalog>, ApiError> {
+    query.finish()?;
+    Ok(Json(state.storage.catalog().await?.for_agents()))
+}
+
+/// `POST /v1/agents/{agent_id}/frames?epoch=N`: applies one frame exactly once.
+pub(super) async fn frames(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    mut query: Query,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let agent_id = parse_id(&id)?;
+    let epoch = epoch(&mut query)?;
+    query.finish()?;
+    expect_bytes(&headers)?;
+    let bytes = body::read(body, FRAME_BYTES_MAX).await?;
+    let size = bytes.len();
+    // Decompressing and checking megabytes would hold up every other request of this thread.
+    let (frame, digest) = tokio::task::spawn_blocking(move || decode_frame(&bytes))
+        .await
+        .map_err(ApiError::internal)?
+        .map_err(refusal)?;
+    if frame.header.agent_id != agent_id {
+        let message = format!("the frame is from agent {}, but was sent for agent {agent_id}", frame.header.agent_id);
+        return Err(ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FRAME", "agent_id", message));
+    }
+    let incoming = IncomingFrame { epoch, frame, digest, received_at: state.now() };
+    let outcome = state.storage.apply_frame(incoming).await?;
+    count(outcome, size);
+    reply(&state, agent_id, outcome).await
+}
+
+fn epoch(query: &mut Query) -> Result<u64, ApiError> {
+    let text = query.required("epoch")?;
+    text.parse().map_err(|_| ApiError::field("epoch", format!("expected the number that register answered, found `{text}`")))
+}
+
+fn expect_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if given == "application/octet-stream" {
+        return Ok(());
+    }
+    let message = format!("expected the content type application/octet-stream, found `{given}`");
+    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_CONTENT_TYPE", message))
+}
+
+/// A frame that cannot be read is refused for ever; the agent keeps it and reports.
+fn refusal(error: FrameError) -> ApiError {
+    let code = match error {
+        FrameError::UnsupportedVersion { .. } => "UNSUPPORTED_FRAME_VERSION",
+        FrameError::TooLarge { .. } => return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", error.to_string()),
+        _ => "INVALID_FRAME",
+    };
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, error.to_string())
+}
+
+/// What is answered to a frame that was not applied, beside the reply's own fields.
+#[derive(Serialize)]
+struct Refused {
+    code: &'static str,
+    #[serde(flatten)]
+    reply: FrameReply,
+}
+
+async fn reply(state: &ApiState, agent_id: AgentId, outcome: FrameOutcome) -> Result<Response, ApiError> {
+    let catalog_version = state.storage.catalog().await?.version;
+    let now = state.now();
+    let with = |result: FrameResult, applied: Position, message: Option<String>| FrameReply {
+        result,
+        applied,
+        catalog_version,
+        now,
+        message,
+    };
+    let (code, reply) = match outcome {
+        FrameOutcome::Applied { applied, .. } => return Ok(Json(with(FrameResult::Applied, applied, None)).into_response()),
+        FrameOutcome::Duplicate { applied } => return Ok(Json(with(FrameResult::Duplicate, applied, None)).into_response()),
+        FrameOutcome::Gap { applied, expected } => {
+            let message = format!("frames are missing: send again from seq {expected}");
+            ("GAP", with(FrameResult::Gap, applied, Some(message)))
+        }
+        FrameOutcome::Fenced { applied, epoch } => {
+            let message = format!("this session is over, the current epoch is {epoch}: register again");
+            ("FENCED", with(FrameResult::Fenced, applied, Some(message)))
+        }
+        FrameOutcome::Fork { applied } => {
+            tracing::error!(agent = %agent_id, "two states send different frames under one agent id");
+            let message = "the frame does not continue what was applied: two states share this agent id".to_owned();
+            ("FORK", with(FrameResult::Fork, applied, Some(message)))
+        }
+        FrameOutcome::UnknownAgent => {
+            return Err(ApiError::not_found("AGENT_NOT_FOUND", "agent", &agent_id.to_string()));
+        }
+    };
+    Ok((StatusCode::CONFLICT, [(X_SHOULD_RETRY, "false")], Json(Refused { code, reply })).into_response())
+}
+
+fn count(outcome: FrameOutcome, size: usize) {
+    let result = match outcome {
+        FrameOutcome::Applied { rows, quarantined, .. } => {
+            counter!(metric::FRAME_BYTES).increment(size as u64);
+            counter!(metric::FRAME_ROWS).increment(rows);
+            counter!(metric::ROWS_QUARANTINED).increment(quarantined);
+            "applied"
+        }
+        FrameOutcome::Duplicate { .. } => "duplicate",
+        FrameOutcome::Gap { .. } => "gap",
+        FrameOutcome::Fenced { .. } => "fenced",
+        FrameOutcome::Fork { .. } => "fork",
+        FrameOutcome::UnknownAgent => "unknown_agent",
+    };
+    counter!(metric::FRAMES, "result" => result).increment(1);
+}
+
+/// `GET /v1/agents`, by id.
+pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Result<Json<Items<AgentReply>>, ApiError> {
+    let page = query.page()?;
+    query.finish()?;
+    let agents = state.storage.agents().await?;
+    Ok(Json(Items::new(page.of(agents.into_iter().map(AgentReply::from)))))
+}
+
+/// `GET /v1/agents/{agent_id}`.
+pub(super) async fn get(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<AgentReply>, ApiError> {
+    let agent = state.storage.agent(parse_id(&id)?).await?;
+    agent.map(|agent| Json(agent.into())).ok_or_else(|| not_found(&id))
+}
+
+/// `POST /v1/agents/{agent_id}/retire`: the agent holds no period back any more. Retiring twice is one retirement.
+pub(super) async fn retire(
+    State(state): State<ApiState>,
+    Caller(key): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<AgentReply>, ApiError> {
+    let agent_id = parse_id(&id)?;
+    match state.storage.retire_agent(agent_id, state.now()).await? {
+        RetireOutcome::Retired => state.audit(&key, "agent.retired", &id).await?,
+        RetireOutcome::AlreadyRetired => {}
+        RetireOutcome::NotFound => return Err(not_found(&id)),
+    }
+    get(State(state), Path(id)).await
+}
+
+/// An id that is no UUID names no agent.
+fn parse_id(id: &str) -> Result<AgentId, ApiError> {
+    id.parse().map_err(|_| not_found(id))
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::not_found("AGENT_NOT_FOUND", "agent", id)
+}

@@ -1,0 +1,94 @@
+//! Every route of the collector, by the scope it needs.
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, patch, post};
+
+use super::access::{observe, require};
+use super::error::ApiError;
+use super::state::ApiState;
+use super::{agents, credit_entitlements, customers, health, invoices, keys, meters, products, subscriptions, usage};
+use crate::auth::Scope;
+
+/// Builds the collector's routes over `state`.
+pub fn router(state: ApiState) -> Router {
+    let gate = |scope: Scope| from_fn_with_state((state.clone(), scope), require);
+    Router::new()
+        .merge(reads().route_layer(gate(Scope::Read)))
+        .merge(writes().route_layer(gate(Scope::Write)))
+        .merge(agent_routes().route_layer(gate(Scope::Agent)))
+        .merge(open())
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(from_fn_with_state(state.clone(), observe))
+        .with_state(state)
+}
+
+/// For supervisors and scrapers, without a key.
+fn open() -> Router<ApiState> {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+}
+
+fn reads() -> Router<ApiState> {
+    Router::new()
+        .route("/meters", get(meters::list))
+        .route("/meters/{id}", get(meters::get))
+        .route("/products", get(products::list))
+        .route("/products/{id}", get(products::get))
+        .route("/credit-entitlements", get(credit_entitlements::list))
+        .route("/credit-entitlements/{id}", get(credit_entitlements::get))
+        .route("/customers", get(customers::list))
+        .route("/customers/{id}", get(customers::get))
+        .route("/customers/{id}/credit-entitlements", get(customers::credits))
+        .route("/subscriptions", get(subscriptions::list))
+        .route("/subscriptions/{id}", get(subscriptions::get))
+        .route("/subscriptions/{id}/usage-history", get(subscriptions::history))
+        .route("/v1/usage", get(usage::get))
+        .route("/v1/invoices", get(invoices::list))
+        .route("/v1/invoices/{id}", get(invoices::get))
+        .route("/v1/agents", get(agents::list))
+        .route("/v1/agents/{id}", get(agents::get))
+        .route("/v1/keys", get(keys::list))
+}
+
+fn writes() -> Router<ApiState> {
+    Router::new()
+        .route("/meters", post(meters::create))
+        .route("/meters/{id}", patch(meters::update).delete(meters::archive))
+        .route("/meters/{id}/unarchive", post(meters::unarchive))
+        .route("/products", post(products::create))
+        .route("/products/{id}", patch(products::update).delete(products::archive))
+        .route("/products/{id}/unarchive", post(products::unarchive))
+        .route("/credit-entitlements", post(credit_entitlements::create))
+        .route(
+            "/credit-entitlements/{id}",
+            patch(credit_entitlements::update).delete(credit_entitlements::delete),
+        )
+        .route("/credit-entitlements/{id}/undelete", post(credit_entitlements::undelete))
+        .route("/customers", post(customers::create))
+        .route("/customers/{id}", patch(customers::update))
+        .route("/subscriptions", post(subscriptions::create))
+        .route("/v1/agents/{id}/retire", post(agents::retire))
+        .route("/v1/keys", post(keys::create))
+        .route("/v1/keys/{id}", delete(keys::revoke))
+}
+
+fn agent_routes() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/catalog", get(agents::catalog))
+        .route("/v1/agents/register", post(agents::register))
+        .route("/v1/agents/{id}/frames", post(agents::frames))
+}
+
+async fn no_route(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "NO_SUCH_ROUTE", format!("there is no {method} {}", uri.path()))
+}
+
+async fn no_method(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+}

@@ -1,0 +1,118 @@
+//! The door: accepts connections within bounds, and closes gracefully.
+//!
+//! hyper is used directly because axum's own server can bound neither connections nor the time a head may take.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use metrics::gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::config::ApiConfig;
+use crate::telemetry::metric;
+
+/// Pause after a failed accept, which mostly means that file descriptors ran out: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+
+/// Largest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// A bound listener that serves nothing yet.
+pub struct Door {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Door {
+    /// Binds `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// What the operating system says, mostly that the address is in use.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// The bound address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Serves `routes` until `stop` turns true; then accepts no more, lets open requests finish for at most `grace`, and
+/// returns how many connections were still open at its end.
+pub async fn serve(
+    door: Door,
+    routes: Router,
+    config: Arc<ApiConfig>,
+    mut stop: watch::Receiver<bool>,
+    grace: Duration,
+) -> usize {
+    let room = Arc::new(Semaphore::new(config.connections_max));
+    let open = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // A closed channel means that the owner is gone: stop as well.
+            _ = stop.wait_for(|stopped| *stopped) => break,
+            accepted = accept(&door.listener, &room) => accepted,
+        };
+        match accepted {
+            Ok((stream, permit)) => spawn(stream, permit, routes.clone(), &config, &open),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(door);
+    tokio::select! {
+        () = open.shutdown() => 0,
+        () = tokio::time::sleep(grace) => config.connections_max.saturating_sub(room.available_permits()),
+    }
+}
+
+/// Waits for room first and accepts then, so that connections beyond the bound wait in the kernel's queue.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, permit))
+}
+
+fn spawn(
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    routes: Router,
+    config: &ApiConfig,
+    open: &GracefulShutdown,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let connection = open.watch(connection);
+    tokio::spawn(async move {
+        gauge!(metric::CONNECTIONS).increment(1);
+        if let Err(error) = connection.await {
+            // Clients that hang up are daily life.
+            tracing::debug!(%error, "a connection ended with an error");
+        }
+        gauge!(metric::CONNECTIONS).decrement(1);
+        drop(permit);
+    });
+}

@@ -1,0 +1,129 @@
+//! `/subscriptions`: what customers have bought, since when, and what it came to.
+
+mod country;
+mod history;
+mod reply;
+mod request;
+
+use axum::Json;
+use axum::extract::{Path, State};
+
+pub(super) use self::history::history;
+use self::reply::{CreatedReply, Details, SubscriptionReply};
+use self::request::{CreateRequest, Subscriber};
+use super::access::Caller;
+use super::body::JsonBody;
+use super::error::ApiError;
+use super::query::Query;
+use super::reply::Items;
+use super::state::ApiState;
+use super::{customers, products};
+use crate::billing::{self, NewSubscription};
+use crate::customer::Customer;
+use crate::id::SubscriptionId;
+use crate::storage::{CreateOutcome, SubscriptionFilter};
+use crate::subscription::{Subscription, SubscriptionStatus};
+use submeter_common::id::CustomerId;
+
+/// `POST /subscriptions`. With a start in the past, periods that are over are invoiced by the next billing run.
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Caller(key): Caller,
+    JsonBody(mut request): JsonBody<CreateRequest>,
+) -> Result<Json<CreatedReply>, ApiError> {
+    let now = state.now();
+    let (billing, metadata) = (request.address()?, request.metadata()?);
+    let catalog = state.storage.catalog().await?;
+    let product = products::find(&catalog, &request.product_id)?;
+    if request.billing_currency.is_some_and(|currency| currency != product.price.currency()) {
+        let expected = format!("expected {}, the currency of the product's price", product.price.currency());
+        return Err(ApiError::field("billing_currency", expected));
+    }
+    let (customer, is_new) = match request.customer.subscriber(now)? {
+        Subscriber::Known(id) => (customers::find(&state, &id).await?, false),
+        Subscriber::New(customer) => (customer, true),
+    };
+    let new = NewSubscription {
+        customer_id: customer.customer_id.clone(),
+        product,
+        quantity: request.quantity,
+        start: request.start_date,
+        billing,
+        metadata,
+    };
+    let opening = billing::open(new, now)?;
+    if is_new {
+        customers::insert(&state, &customer).await?;
+        state.audit(&key, "customer.created", customer.customer_id.as_str()).await?;
+    }
+    let subscription = opening.subscription.clone();
+    let invoice = match state.storage.create_subscription(opening).await? {
+        CreateOutcome::Created(invoice) => invoice,
+        CreateOutcome::MeterInUse { meter_id, subscription_id } => {
+            let message = format!(
+                "the customer's subscription {subscription_id} bills the meter {meter_id} already: \
+                 no usage is billed twice"
+            );
+            return Err(ApiError::conflict("METER_ALREADY_SUBSCRIBED", message));
+        }
+        CreateOutcome::Conflict => {
+            return Err(ApiError::concurrent_change("subscription", subscription.subscription_id.as_str()));
+        }
+    };
+    state.audit(&key, "subscription.created", subscription.subscription_id.as_str()).await?;
+    Ok(Json(CreatedReply::new(subscription, customer, invoice)?))
+}
+
+/// `GET /subscriptions`, newest first.
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<SubscriptionReply>>, ApiError> {
+    let page = query.page()?;
+    let customer_id = query.text("customer_id")?.map(CustomerId::new).transpose()?;
+    query.ignore("brand_id");
+    query.ignore("locale");
+    query.finish()?;
+    let subscriptions = state.storage.subscriptions(&SubscriptionFilter { customer_id }, page).await?;
+    let mut items = Vec::with_capacity(subscriptions.len());
+    for subscription in subscriptions {
+        let customer = customer_of(&state, &subscription).await?;
+        items.push(SubscriptionReply::new(subscription, customer, None)?);
+    }
+    Ok(Json(Items::new(items)))
+}
+
+/// `GET /subscriptions/{id}`, with credit balances as of now.
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<SubscriptionReply>, ApiError> {
+    let subscription = find(&state, &id).await?;
+    let customer = customer_of(&state, &subscription).await?;
+    let now = state.now();
+    let catalog = state.storage.catalog().await?;
+    let grants = state.storage.grants(&subscription.customer_id, None).await?;
+    let burns_credits = !subscription.credit_entitlements.is_empty();
+    let preview = match subscription.status {
+        SubscriptionStatus::Active if burns_credits => {
+            Some(billing::preview(&*state.storage, &subscription, now).await?)
+        }
+        SubscriptionStatus::Active | SubscriptionStatus::Expired => None,
+    };
+    let details = Details::new(&subscription, &catalog, &grants, preview.as_ref(), now);
+    Ok(Json(SubscriptionReply::new(subscription, customer, Some(details))?))
+}
+
+/// Finds a subscription or answers 404.
+async fn find(state: &ApiState, id: &str) -> Result<Subscription, ApiError> {
+    let found = state.storage.subscription(&SubscriptionId::from_text(id)).await?;
+    found.ok_or_else(|| ApiError::not_found("SUBSCRIPTION_NOT_FOUND", "subscription", id))
+}
+
+/// A subscription's customer, which exists since before it and is never deleted.
+async fn customer_of(state: &ApiState, subscription: &Subscription) -> Result<Customer, ApiError> {
+    let found = state.storage.customer(&subscription.customer_id).await?;
+    found.ok_or_else(|| {
+        ApiError::internal(format!("the customer of subscription {} is missing", subscription.subscription_id))
+    })
+}

@@ -1,0 +1,99 @@
+//! The command line: `serve` runs the collector; the other commands talk to a running one.
+
+mod agents;
+mod check_config;
+mod client;
+mod invoices;
+mod keys;
+mod serve;
+mod table;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Flags;
+use crate::telemetry::LogFormat;
+
+/// Done as asked.
+const EXIT_OK: u8 = 0;
+/// Failed: a start that did not succeed, or a command that was refused.
+const EXIT_FAILED: u8 = 1;
+/// A part of the running collector died.
+const EXIT_DIED: u8 = 4;
+/// The settings are wrong (`EX_USAGE`).
+const EXIT_CONFIG: u8 = 64;
+
+/// Submeter's collector: merges agents' usage exactly once and bills it.
+#[derive(Debug, Parser)]
+#[command(name = "submeter-collector", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the collector until SIGTERM or SIGINT.
+    Serve(SettingsArgs),
+    /// Read the settings as `serve` would, and print them with their sources or every problem.
+    CheckConfig(SettingsArgs),
+    /// Create, list and revoke API keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Show invoices, and how each line came about.
+    #[command(subcommand)]
+    Invoices(invoices::Command),
+    /// Show what a customer used.
+    Usage(usage::UsageArgs),
+    /// Show agents, and retire those that will not come back.
+    #[command(subcommand)]
+    Agents(agents::Command),
+}
+
+/// Where settings come from. Each can also be set in the file or as SUBMETER_COLLECTOR_<KEY>; flags win.
+#[derive(Debug, Args)]
+struct SettingsArgs {
+    /// TOML file with settings.
+    #[arg(long, value_name = "FILE", env = "SUBMETER_COLLECTOR_CONFIG")]
+    config: Option<PathBuf>,
+    /// Directory that holds everything the collector keeps.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address to serve on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<std::net::SocketAddr>,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+}
+
+impl SettingsArgs {
+    fn flags(&self) -> Flags {
+        Flags { data_dir: self.data_dir.clone(), listen: self.listen, log_format: self.log_format }
+    }
+}
+
+/// Runs the command and tells how it ended.
+pub fn run(cli: Cli) -> ExitCode {
+    ExitCode::from(match cli.command {
+        Command::Serve(settings) => serve::run(&settings),
+        Command::CheckConfig(settings) => check_config::run(&settings),
+        Command::Keys(command) => told(keys::run(command)),
+        Command::Invoices(command) => told(invoices::run(command)),
+        Command::Usage(arguments) => told(usage::run(arguments)),
+        Command::Agents(command) => told(agents::run(command)),
+    })
+}
+
+fn told(outcome: anyhow::Result<()>) -> u8 {
+    match outcome {
+        Ok(()) => EXIT_OK,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            EXIT_FAILED
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The HTTP client of the commands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use reqwest::{Method, Url};
+use serde_json::Value;
+
+/// Environment variable that may hold the key itself.
+const KEY_VARIABLE: &str = "SUBMETER_COLLECTOR_KEY";
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Entries that lists fetch at once: the largest page.
+const PAGE_SIZE: usize = 100;
+
+/// Which collector to ask, and as whom. The key comes from a file or from SUBMETER_COLLECTOR_KEY, never from an
+/// argument, which every process of the machine could read.
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    /// URL of the collector.
+    #[arg(long, value_name = "URL", env = "SUBMETER_COLLECTOR_URL", default_value = "http://127.0.0.1:7700")]
+    collector: String,
+    /// File with the API key; without it, SUBMETER_COLLECTOR_KEY holds the key.
+    #[arg(long, value_name = "FILE", env = "SUBMETER_COLLECTOR_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A connection to one collector.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    key: String,
+}
+
+impl ClientArgs {
+    /// Connects as told, and runs `act` with the connection.
+    pub(super) fn run<T>(&self, act: impl AsyncFnOnce(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let client = self.client()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(act(&client))
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        // Whoever was first has installed the same provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build().context("cannot make an HTTP client")?;
+        let base = self.collector.trim_end_matches('/').to_owned();
+        Url::parse(&base).with_context(|| format!("--collector: `{base}` is no URL"))?;
+        Ok(Client { http, base, key: self.key()? })
+    }
+
+    fn key(&self) -> anyhow::Result<String> {
+        let text = match &self.key_file {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the key from {}", path.display()))?,
+            None => std::env::var(KEY_VARIABLE).map_err(|_| {
+                anyhow!(
+                    "an API key is needed: give --key-file FILE or set {KEY_VARIABLE} \
+                     (the first start of a collector writes one to DATA_DIR/bootstrap.key)"
+                )
+            })?,
+        };
+        Ok(text.trim().to_owned())
+    }
+}
+
+impl Client {
+    /// Sends a request and returns the JSON of its answer, null for an empty one.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let mut url = Url::parse(&format!("{}{path}", self.base))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.with_context(|| format!("cannot reach the collector at {}", self.base))?;
+        let status = response.status();
+        let text = response.text().await.context("the answer was cut off")?;
+        if !status.is_success() {
+            bail!("{}", refusal(status.as_u16(), &text));
+        }
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).context("the answer is not JSON; is this a collector?")
+    }
+
+    /// GET.
+    pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+        self.send(Method::GET, path, query, None).await
+    }
+
+    /// Up to `limit` entries of a paged list.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        limit: usize,
+    ) -> anyhow::Result<Vec<Value>> {
+        let mut entries = Vec::new();
+        for page in 0_usize.. {
+            let mut query = query.to_vec();
+            query.extend([("page_size", PAGE_SIZE.to_string()), ("page_number", page.to_string())]);
+            let mut reply = self.get(path, &query).await?;
+            let items = reply["items"].as_array_mut().context("the answer has no `items`")?;
+            let is_last = items.len() < PAGE_SIZE;
+            entries.append(items);
+            if is_last || entries.len() >= limit {
+                break;
+            }
+        }
+        entries.truncate(limit);
+        Ok(entries)
+    }
+}
+
+fn refusal(status: u16, text: &str) -> String {
+    let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    match (body["code"].as_str(), body["message"].as_str()) {
+        (Some(code), Some(message)) => format!("{message} ({status} {code})"),
+        _ => format!("the collector answered {status}"),
+    }
+}
+
+/// Prints JSON for machines.
+pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! `invoices list|show`: what was issued, and how each line came about.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::client::{Client, ClientArgs, print_json};
+use super::table::{Table, cell};
+use crate::money::{Currency, Money};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List invoices, newest first.
+    List {
+        /// Only this customer's.
+        #[arg(long)]
+        customer: Option<String>,
+        /// Only this subscription's.
+        #[arg(long)]
+        subscription: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show one invoice with every line's derivation.
+    Show {
+        /// The invoice's id, as `invoices list` shows it.
+        invoice_id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+pub(super) fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List { customer, subscription, limit, client } => {
+            let filters = [("customer_id", customer), ("subscription_id", subscription)];
+            let query: Vec<_> = filters.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+            client.run(async |collector| list(collector, &query, limit, client.json).await)
+        }
+        Command::Show { invoice_id, client } => {
+            client.run(async |collector| show(collector, &invoice_id, client.json).await)
+        }
+    }
+}
+
+async fn list(collector: &Client, query: &[(&str, String)], limit: usize, json: bool) -> anyhow::Result<()> {
+    let invoices = collector.list("/v1/invoices", query, limit).await?;
+    if json {
+        return print_json(&Value::Array(invoices));
+    }
+    let heads = ["Number", "Invoice", "Customer", "Period from", "Period to", "Lines", "Total", "Status", "Complete"];
+    let mut table = Table::new(&heads).right(&[5, 6]);
+    for invoice in &invoices {
+        table.row([
+            cell(&invoice["number"]),
+            cell(&invoice["invoice_id"]),
+            cell(&invoice["customer_id"]),
+            cell(&invoice["period"]["start"]),
+            cell(&invoice["period"]["end"]),
+            invoice["lines"].as_array().map_or(0, Vec::len).to_string(),
+            cell(&invoice["total_text"]),
+            cell(&invoice["status"]),
+            cell(&invoice["complete"]),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+async fn show(collector: &Client, invoice_id: &str, json: bool) -> anyhow::Result<()> {
+    let invoice = collector.get(&format!("/v1/invoices/{invoice_id}"), &[]).await?;
+    if json {
+        return print_json(&invoice);
+    }
+    head(&invoice);
+    let lines = invoice["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    println!("{}", lines_table(lines, &invoice));
+    for (position, line) in lines.iter().enumerate() {
+        derivation(position + 1, line);
+    }
+    Ok(())
+}
+
+fn head(invoice: &Value) {
+    println!("{}  {}  {}", cell(&invoice["number"]), cell(&invoice["invoice_id"]), cell(&invoice["status"]));
+    println!("  customer      {}", cell(&invoice["customer_id"]));
+    println!("  subscription  {}", cell(&invoice["subscription_id"]));
+    if !invoice["period"].is_null() {
+        println!("  usage of      {} to {}", cell(&invoice["period"]["start"]), cell(&invoice["period"]["end"]));
+    }
+    println!("  issued        {}", cell(&invoice["issued_at"]));
+    if invoice["complete"] == Value::Bool(false) {
+        println!("  INCOMPLETE    without the agents {}", cell(&invoice["missing_agents"]));
+    }
+    println!("  total         {}", cell(&invoice["total_text"]));
+}
+
+fn lines_table(lines: &[Value], invoice: &Value) -> Table {
+    let heads =
+        ["#", "Line", "Quantity", "Free", "By credits", "Billed", "Unit price", "Exact", "Amount", "Events"];
+    let mut table = Table::new(&heads).right(&[0, 2, 3, 4, 5, 6, 7, 8, 9]);
+    for (position, line) in lines.iter().enumerate() {
+        table.row([
+            (position + 1).to_string(),
+            cell(&line["description"]),
+            cell(&line["quantity"]),
+            cell(&line["free_quantity"]),
+            cell(&line["credits"]["credits_used"]),
+            cell(&line["billed_quantity"]),
+            cell(&line["unit_price"]),
+            cell(&line["amount_exact"]),
+            money(&line["amount"], &invoice["currency"]),
+            cell(&line["events"]),
+        ]);
+    }
+    table
+}
+
+/// Says in words where a line's numbers come from.
+fn derivation(number: usize, line: &Value) {
+    println!("{number}. {}: {} to {}", cell(&line["description"]), period(line, "start"), period(line, "end"));
+    if !line["meter_id"].is_null() {
+        println!(
+            "     meter {} ({}, {} of {})",
+            cell(&line["meter_id"]),
+            cell(&line["meter_name"]),
+            cell(&line["aggregation"]),
+            cell(&line["measurement_unit"])
+        );
+    }
+    for grant in line["credits"]["grants"].as_array().into_iter().flatten() {
+        println!("     credits {} from grant {}", cell(&grant["amount"]), cell(&grant["grant_id"]));
+    }
+    for source in line["sources"].as_array().into_iter().flatten() {
+        println!(
+            "     agent {} frames {} to {}: {} events",
+            cell(&source["agent_id"]),
+            cell(&source["first_seq"]),
+            cell(&source["last_seq"]),
+            cell(&source["events"])
+        );
+    }
+}
+
+fn period(line: &Value, edge: &str) -> String {
+    cell(&line["service_period"][edge])
+}
+
+/// Minor units for people; as they came when the currency is not known here.
+fn money(minor: &Value, currency: &Value) -> String {
+    let known = currency.as_str().and_then(|code| Currency::parse(code).ok());
+    match (minor.as_i64(), known) {
+        (Some(minor), Some(currency)) => Money { minor, currency }.to_string(),
+        _ => cell(minor),
+    }
+}

@@ -1,0 +1,77 @@
+//! `serve`: runs the collector until it is told to stop.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use submeter_common::time::SystemClock;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{EXIT_CONFIG, EXIT_DIED, EXIT_FAILED, EXIT_OK, SettingsArgs};
+use crate::collector::Collector;
+use crate::config::Config;
+use crate::telemetry::{self, LogFormat};
+
+pub(super) fn run(arguments: &SettingsArgs) -> u8 {
+    let config = match Config::load(arguments.config.as_deref(), &arguments.flags()) {
+        Ok((config, _)) => config,
+        Err(problems) => {
+            eprintln!("the settings are wrong:\n{problems}");
+            return EXIT_CONFIG;
+        }
+    };
+    telemetry::start_logging(config.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return EXIT_FAILED;
+        }
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            EXIT_FAILED
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<u8> {
+    // Signals are caught before the start, so that one during it stops the collector properly as well.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+    let mut collector = Collector::start(config.clone(), Arc::new(SystemClock)).await?;
+    greet(&config, &collector);
+    tokio::select! {
+        died = collector.died() => {
+            tracing::error!(%died, "stopping, because a part of the collector died");
+            collector.stop().await;
+            return Ok(EXIT_DIED);
+        }
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+    match collector.stop().await {
+        0 => tracing::info!("stopped: every open request was answered"),
+        cut => tracing::warn!(cut, "stopped: connections were cut at the end of the grace; their senders retry"),
+    }
+    Ok(EXIT_OK)
+}
+
+fn greet(config: &Config, collector: &Collector) {
+    let address = collector.address();
+    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let bootstrap = collector.bootstrap_key();
+    if config.log_format == LogFormat::Json {
+        let data_dir = data_dir.display();
+        let bootstrap = bootstrap.map(|path| path.display().to_string());
+        tracing::info!(%address, %data_dir, bootstrap_key = bootstrap, "serving");
+        return;
+    }
+    println!("submeter-collector {} serves http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  data dir   {}", data_dir.display());
+    if let Some(path) = bootstrap {
+        println!("  first key  {} (made now, holds every scope: keep it private)", path.display());
+    }
+    println!("  to stop    Ctrl-C or SIGTERM; open requests are finished first");
+}

@@ -1,0 +1,125 @@
+//! The collector's settings: flags over environment over file over defaults.
+//!
+//! One flat TOML file; every key is also `SUBMETER_COLLECTOR_<KEY>` in the environment. An unknown key is an error, and
+//! all problems are reported at once, so that a file is repaired in one go.
+
+mod read;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use submeter_common::limits;
+
+pub use read::{ConfigProblems, Setting};
+use read::Reader;
+
+use crate::jobs::JobsConfig;
+use crate::telemetry::LogFormat;
+
+/// Beginning of the environment variables that set keys.
+pub const ENV_PREFIX: &str = "SUBMETER_COLLECTOR_";
+
+/// What flags of `serve` may say; flags win over everything else.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+}
+
+/// Settings of the collector process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory that holds everything the collector keeps. One process at a time.
+    pub data_dir: PathBuf,
+    /// Address to serve on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Settings of the HTTP surface.
+    pub api: ApiConfig,
+    /// Settings of background work: billing.
+    pub jobs: JobsConfig,
+    /// Longest wait for open requests and jobs at a stop.
+    pub drain_grace: Duration,
+}
+
+/// Bounds of the HTTP surface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiConfig {
+    /// Connections served at once; further ones wait in the listen queue.
+    pub connections_max: usize,
+    /// Longest wait for a request's head, also between requests on a kept connection.
+    pub head_timeout: Duration,
+    /// Longest time for a request, its body included.
+    pub request_timeout: Duration,
+    /// Largest JSON body. Frames have their own bound, the protocol's.
+    pub request_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("submeter-collector"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
+            log_format: LogFormat::Human,
+            api: ApiConfig::default(),
+            jobs: JobsConfig::default(),
+            drain_grace: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            // An agent holds one connection: room for a few thousand agents within common file-descriptor limits.
+            connections_max: 4096,
+            head_timeout: Duration::from_secs(75),
+            request_timeout: Duration::from_secs(30),
+            request_bytes_max: limits::REQUEST_BYTES_MAX_DEFAULT,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the settings of this process: defaults, then `file`, then the environment, then `flags`.
+    ///
+    /// Returns them together with each key's effective value and where it came from, for `check-config`.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first: unreadable file, unknown keys, values of a wrong form or out of bounds.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<(Config, Vec<Setting>), ConfigProblems> {
+        let defaults = Config::default();
+        let mut reader = Reader::open(file, flags)?;
+        let config = Config {
+            data_dir: reader.path("data_dir", defaults.data_dir),
+            listen: reader.text("listen", defaults.listen, "an address and port such as 127.0.0.1:7700"),
+            log_format: reader.log_format("log_format", defaults.log_format),
+            api: ApiConfig {
+                connections_max: reader.count("connections_max", defaults.api.connections_max, 1..=1_000_000),
+                head_timeout: reader.duration("head_timeout", defaults.api.head_timeout),
+                request_timeout: reader.duration("request_timeout", defaults.api.request_timeout),
+                request_bytes_max: reader.count(
+                    "request_bytes_max",
+                    defaults.api.request_bytes_max,
+                    1024..=limits::FRAME_BYTES_MAX,
+                ),
+            },
+            jobs: JobsConfig {
+                billing_interval: reader.duration("billing_interval", defaults.jobs.billing_interval),
+                completeness_wait: reader.duration("completeness_wait", defaults.jobs.completeness_wait),
+            },
+            drain_grace: reader.duration("drain_grace", defaults.drain_grace),
+        };
+        let settings = reader.finish()?;
+        Ok((config, settings))
+    }
+}
+
+#[cfg(test)]
+mod tests;

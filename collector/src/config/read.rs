@@ -1,0 +1,185 @@
+//! Reads settings key by key, so that one bad value does not hide the next.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::{Dict, Value};
+
+use super::{ENV_PREFIX, Flags};
+use crate::telemetry::LogFormat;
+
+/// Environment variables with the prefix that commands use; they are no settings of the server.
+const NOT_SETTINGS: [&str; 4] = ["config", "url", "key", "key_file"];
+
+/// Everything that was wrong with the settings, in the order it was found.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigProblems(Vec<String>);
+
+impl fmt::Display for ConfigProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, problem) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(problem)?;
+        }
+        Ok(())
+    }
+}
+
+/// One key as it is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key in the file; in the environment it is upper-cased behind the prefix.
+    pub key: &'static str,
+    /// The value in force, as it would be written.
+    pub value: String,
+    /// Where the value came from: `default`, a file, the environment, a flag.
+    pub source: String,
+}
+
+/// Takes keys out of the merged sources one by one, and remembers what was wrong.
+pub(super) struct Reader {
+    figment: Figment,
+    values: Dict,
+    settings: BTreeMap<&'static str, Setting>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    /// Merges the sources.
+    pub(super) fn open(file: Option<&Path>, flags: &Flags) -> Result<Self, ConfigProblems> {
+        let mut figment = Figment::new();
+        if let Some(path) = file {
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(Env::prefixed(ENV_PREFIX).ignore(&NOT_SETTINGS));
+        for (key, value) in flag_values(flags) {
+            figment = figment.merge(Serialized::default(key, value));
+        }
+        let values = figment
+            .extract::<Dict>()
+            .map_err(|error| ConfigProblems(error.into_iter().map(|problem| problem.to_string()).collect()))?;
+        Ok(Self { figment, values, settings: BTreeMap::new(), problems: Vec::new() })
+    }
+
+    /// A path, as it is written.
+    pub(super) fn path(&mut self, key: &'static str, default: PathBuf) -> PathBuf {
+        let path = self.parse(key, default, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
+        self.note(key, path.display().to_string());
+        path
+    }
+
+    /// A value with its own text form.
+    pub(super) fn text<T: FromStr + fmt::Display>(&mut self, key: &'static str, default: T, expected: &str) -> T {
+        let value = self.parse(key, default, expected, |text| text.parse().ok());
+        self.note(key, value.to_string());
+        value
+    }
+
+    /// `human` or `json`.
+    pub(super) fn log_format(&mut self, key: &'static str, default: LogFormat) -> LogFormat {
+        let format = self.parse(key, default, "human or json", LogFormat::from_name);
+        self.note(key, format.name().to_owned());
+        format
+    }
+
+    /// A duration above zero, with its unit.
+    pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
+        let expected = "a duration above zero with its unit, such as 10s, 5m or 72h";
+        let duration = self.parse(key, default, expected, |text| {
+            humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero())
+        });
+        self.note(key, humantime::format_duration(duration).to_string());
+        duration
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn count(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<usize>) -> usize {
+        let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
+        let count = self.parse(key, default, &expected, |text| {
+            text.parse().ok().filter(|count| bounds.contains(count))
+        });
+        self.note(key, count.to_string());
+        count
+    }
+
+    /// Names the keys nobody asked for, and hands out the settings when nothing was wrong.
+    pub(super) fn finish(mut self) -> Result<Vec<Setting>, ConfigProblems> {
+        let unknown: Vec<String> = self.values.keys().cloned().collect();
+        for key in unknown {
+            let source = self.source_of(&key);
+            let known = self.settings.keys().copied().collect::<Vec<_>>().join(", ");
+            self.problems.push(format!("{key} ({source}): no such setting; there are {known}"));
+        }
+        if self.problems.is_empty() {
+            return Ok(self.settings.into_values().collect());
+        }
+        Err(ConfigProblems(self.problems))
+    }
+
+    fn parse<T>(&mut self, key: &'static str, default: T, expected: &str, read: impl Fn(&str) -> Option<T>) -> T {
+        let Some(text) = self.take(key) else {
+            return default;
+        };
+        read(&text).unwrap_or_else(|| {
+            self.problem(key, &format!("expected {expected}, found `{text}`"));
+            default
+        })
+    }
+
+    /// Takes a key's value in the form it would have as text; tables and lists are a problem of that key.
+    fn take(&mut self, key: &'static str) -> Option<String> {
+        let value = self.values.remove(key)?;
+        let text = match &value {
+            Value::String(_, text) => Some(text.clone()),
+            Value::Num(_, number) => number.to_i128().map(|number| number.to_string()),
+            _ => None,
+        };
+        if text.is_none() {
+            self.problem(key, "expected a single value");
+        }
+        text
+    }
+
+    /// Remembers the value in force, for `check-config`.
+    fn note(&mut self, key: &'static str, value: String) {
+        let source = self.source_of(key);
+        self.settings.insert(key, Setting { key, value, source });
+    }
+
+    fn problem(&mut self, key: &str, what: &str) {
+        let source = self.source_of(key);
+        self.problems.push(format!("{key} ({source}): {what}"));
+    }
+
+    fn source_of(&self, key: &str) -> String {
+        match self.figment.find_metadata(key) {
+            None => "default".to_owned(),
+            Some(metadata) => match &metadata.source {
+                Some(source) => source.to_string(),
+                None if metadata.name.contains("environment") => {
+                    format!("environment variable {ENV_PREFIX}{}", key.to_uppercase())
+                }
+                None => format!("--{}", key.replace('_', "-")),
+            },
+        }
+    }
+}
+
+fn flag_values(flags: &Flags) -> Vec<(&'static str, String)> {
+    let listen = flags.listen.as_ref().map(SocketAddr::to_string);
+    let data_dir = flags.data_dir.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let log_format = flags.log_format.map(|format| format.name().to_owned());
+    [("data_dir", data_dir), ("listen", listen), ("log_format", log_format)]
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| (key, value)))
+        .collect()
+}
