@@ -9,21 +9,34 @@
 //!   backfill and reclaim.
 //!
 //! Catalog changes and seals travel through the committer, so that each has an exact place between two records.
+//!
+//! Dropping the last handle without [`Pipeline::stop`] leaves the directory as `kill -9` would.
 
+mod admission;
+mod aggregator;
+mod committer;
 mod config;
 mod error;
 mod import;
 mod outbox;
+mod poison;
 mod query;
+mod queue;
+mod recovery;
+mod shared;
 mod status;
 mod submission;
+mod work;
+mod worker;
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use submeter_common::event::RejectionCode;
 use submeter_common::id::AgentId;
 use submeter_common::protocol::{Catalog, Position};
 use submeter_common::time::Clock;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use config::StoreConfig;
@@ -32,7 +45,11 @@ pub use import::{ImportCursor, ImportRequest, ImportState};
 pub use outbox::{Outbox, StoredFrame};
 pub use query::{EventQuery, StoredEvent, StoredValue};
 pub use status::{Health, Status};
-pub use submission::{EventOutcome, Submission};
+pub use submission::{EventOutcome, SUBMISSION_EVENTS_MAX, Submission};
+
+use shared::{Shared, lock};
+use work::{Command, Job, Reply};
+use worker::Workers;
 
 /// Says why a seal was asked for; decides whether an empty frame is worth sealing.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -41,7 +58,7 @@ pub enum SealReason {
     Interval,
     /// A person or a test asked: an empty frame when it tells anything new (receipts or a further watermark).
     Requested,
-    /// The process stops after this frame; it is marked `farewell` and always sealed.
+    /// The process stops after this frame; it is marked `farewell`. Sealed unless the newest frame says the same.
     Farewell,
 }
 
@@ -56,120 +73,185 @@ pub struct Identity {
 
 /// The agent's durable core; clones share it.
 #[derive(Clone)]
-pub struct Pipeline;
+pub struct Pipeline {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    workers: Mutex<Workers>,
+}
 
 impl Pipeline {
     /// Opens the state directory: locks it, recovers, replays the journal after the last checkpoint, seals what a
     /// previous life left open, starts the threads.
     ///
     /// Blocking; call it before the runtime serves anything, or inside `spawn_blocking`.
-    pub fn open(_config: StoreConfig, _clock: Arc<dyn Clock>) -> Result<Pipeline, OpenError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The settings contradict each other, or the directory is locked, newer, damaged or not writable.
+    pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Pipeline, OpenError> {
+        let recovered = recovery::recover(config, clock)?;
+        let shared = Arc::clone(&recovered.shared);
+        let workers = Workers::start(recovered).map_err(|error| OpenError::Storage(error.to_string()))?;
+        Ok(Pipeline { inner: Arc::new(Inner { shared, workers: Mutex::new(workers) }) })
     }
 
-    /// Starts an empty submission; fill it with `Submission::push`.
+    /// Starts an empty submission; fill it with [`Submission::push`].
+    #[must_use]
     pub fn submission(&self) -> Submission {
-        todo!()
+        Submission::new(self.shared().fingerprinter)
     }
 
     /// Makes the submission's new events durable and says for each event, in order, what became of it.
     ///
     /// Resolves only after the fsync of the journal record that holds the events (P1).
-    pub async fn submit(&self, _submission: Submission) -> Result<Vec<EventOutcome>, SubmitError> {
-        todo!()
+    ///
+    /// # Errors
+    /// Says whether to answer 400, 409 or 503; nothing is stored then, but for [`SubmitError::Failed`].
+    pub async fn submit(&self, submission: Submission) -> Result<Vec<EventOutcome>, SubmitError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared().admit(submission, reply)?;
+        answer.await.unwrap_or_else(|_| Err(self.shared().gone().into()))
     }
 
     /// Counts `events` events refused before they reached the pipeline, by reason.
-    pub fn record_rejected(&self, _reason: RejectionCode, _events: u64) {
-        todo!()
+    pub fn record_rejected(&self, reason: RejectionCode, events: u64) {
+        let mut pending = lock(&self.shared().pending);
+        let count = pending.rejected.entry(reason.as_str().to_owned()).or_default();
+        *count = count.saturating_add(events);
     }
 
     /// Replaces the catalog; meters new to this agent are backfilled from the retained journal, exactly once.
     ///
     /// Resolves when the catalog and the duty to backfill are durable; the backfill itself runs between records.
-    pub async fn set_catalog(&self, _catalog: Catalog) -> Result<(), PipelineError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
+    pub async fn set_catalog(&self, catalog: Catalog) -> Result<(), PipelineError> {
+        self.command(|reply| Command::Catalog(catalog, reply)).await
     }
 
     /// The catalog in force (version 0 and no meters before the first `set_catalog`).
+    #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
-        todo!()
+        Arc::clone(&lock(&self.shared().catalog))
     }
 
     /// Freezes everything acknowledged so far into frames in the outbox; answers the newest frozen position.
-    pub async fn seal(&self, _reason: SealReason) -> Result<Position, PipelineError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
+    pub async fn seal(&self, reason: SealReason) -> Result<Position, PipelineError> {
+        self.command(|reply| Command::Seal(reason, reply)).await
     }
 
     /// The frames on their way to the collector.
+    #[must_use]
     pub fn outbox(&self) -> Outbox {
-        todo!()
+        Outbox::new(Arc::clone(self.shared()))
     }
 
     /// Who this state directory is.
+    #[must_use]
     pub fn identity(&self) -> Identity {
-        todo!()
+        let identity = lock(&self.shared().identity);
+        Identity { agent_id: identity.agent_id, state_nonce: identity.nonce() }
     }
 
     /// Takes a new random identity (the collector answered `lost_state`): sequence numbers start again at 1, and what
-    /// was sealed but not acknowledged is sealed again under the new name. Nothing is lost or counted twice.
+    /// was sealed but not acknowledged is opened again, to be sealed under the new name. Nothing is lost.
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
     pub async fn new_identity(&self) -> Result<Identity, PipelineError> {
-        todo!()
+        self.command(Command::NewIdentity).await
     }
 
-    /// Goes on at the collector's position (it answered `rollback`): frames a previous life sealed up to there are the
-    /// collector's already and are dropped; what this life accepted since is sealed again behind that position.
-    pub async fn skip_to(&self, _position: Position) -> Result<(), PipelineError> {
-        todo!()
-    }
-
-    /// Everything an operator asks first; cheap enough for every scrape.
-    pub fn status(&self) -> Status {
-        todo!()
-    }
-
-    /// Finds one event by its id, for as long as its journal record and its dedup entry are retained. Blocking.
-    pub fn event(&self, _event_id: &str) -> Result<Option<StoredEvent>, PipelineError> {
-        todo!()
-    }
-
-    /// Lists retained events, newest first. Blocking: it walks the journal.
-    pub fn events(&self, _query: &EventQuery) -> Result<Vec<StoredEvent>, PipelineError> {
-        todo!()
+    /// Goes on at the collector's position (it answered `rollback`): what a previous life sealed up to there is the
+    /// collector's already and is dropped; what this life sealed since is opened again, to be sealed behind it.
+    ///
+    /// # Errors
+    /// `Invalid` when a frame of that number is sealed here; else the pipeline has stopped or is poisoned.
+    pub async fn skip_to(&self, position: Position) -> Result<(), PipelineError> {
+        self.command(|reply| Command::SkipTo(position, reply)).await
     }
 
     /// Begins an import, or finds it again under the same id and says how far it came.
-    pub async fn begin_import(&self, _request: ImportRequest) -> Result<ImportState, PipelineError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
+    pub async fn begin_import(&self, request: ImportRequest) -> Result<ImportState, PipelineError> {
+        self.command(|reply| Command::BeginImport(request, reply)).await
     }
 
     /// Marks an import complete: it no longer holds the watermark. None: there is no such import.
-    pub async fn complete_import(&self, _id: &str) -> Result<Option<ImportState>, PipelineError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
+    pub async fn complete_import(&self, id: &str) -> Result<Option<ImportState>, PipelineError> {
+        self.command(|reply| Command::CompleteImport(id.to_owned(), reply)).await
     }
 
     /// Forgets an import that will not be finished; events already taken stay counted. None: there is no such import.
-    pub async fn abandon_import(&self, _id: &str) -> Result<Option<ImportState>, PipelineError> {
-        todo!()
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
+    pub async fn abandon_import(&self, id: &str) -> Result<Option<ImportState>, PipelineError> {
+        self.command(|reply| Command::AbandonImport(id.to_owned(), reply)).await
     }
 
     /// All imports this state directory remembers, oldest first.
+    #[must_use]
     pub fn imports(&self) -> Vec<ImportState> {
-        todo!()
+        let mut imports: Vec<_> = lock(&self.shared().imports).values().cloned().collect();
+        imports.sort_by_key(|import| import.began_at);
+        imports
     }
 
     /// Resolves with the reason when a write has failed or a worker has died. The process must then exit non-zero.
     pub async fn poisoned(&self) -> String {
-        todo!()
+        self.shared().poison.thrown().await
     }
 
     /// Says whether the pipeline is poisoned, and why.
+    #[must_use]
     pub fn poison_reason(&self) -> Option<String> {
-        todo!()
+        self.shared().poison.reason().map(str::to_owned)
     }
 
     /// Refuses new submissions, finishes those that wait, checkpoints, joins the threads. Does not seal.
+    ///
+    /// # Errors
+    /// The pipeline is poisoned: what is on disk is what a crash would have left.
     pub async fn stop(&self) -> Result<(), PipelineError> {
-        todo!()
+        if self.shared().stopping.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let stopped = self.command(Command::Stop).await;
+        lock(&self.inner.workers).join();
+        stopped
+    }
+
+    async fn command<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, PipelineError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Command(command(reply));
+        self.shared().requests.push_command(job).map_err(|_| self.shared().gone())?;
+        answer.await.unwrap_or_else(|_| Err(self.shared().gone()))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
     }
 }
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.requests.close();
+        self.shared.work.close();
+        lock(&self.workers).join();
+    }
+}
+
+#[cfg(test)]
+mod tests;

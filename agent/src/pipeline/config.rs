@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use submeter_common::limits::{HORIZON_FUTURE_DEFAULT, HORIZON_PAST_DEFAULT};
+use submeter_common::limits::{FRAME_ROWS_MAX, HORIZON_FUTURE_DEFAULT, HORIZON_PAST_DEFAULT};
+
+use super::OpenError;
 
 /// Settings of the agent's durable core.
 #[derive(Clone, Debug)]
@@ -50,6 +52,9 @@ pub struct StoreConfig {
     pub horizon_future: Duration,
 }
 
+/// A journal record numbers its events in 20 bits; the shortest event takes more than eight bytes.
+const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -81,4 +86,42 @@ impl StoreConfig {
             horizon_future: HORIZON_FUTURE_DEFAULT,
         }
     }
+
+    /// Checks what must hold between settings.
+    pub(super) fn check(&self) -> Result<(), OpenError> {
+        let horizon = self.horizon_past.saturating_add(self.horizon_future);
+        if self.dedup_retention < horizon {
+            // A retry later than the retention but within the horizon would count twice.
+            return Err(invalid(
+                "dedup_retention",
+                format!(
+                    "must be at least the whole horizon, {} s",
+                    horizon.as_secs()
+                ),
+            ));
+        }
+        if self.commit_bytes_max > COMMIT_BYTES_MAX {
+            return Err(invalid(
+                "commit_bytes_max",
+                format!("must be at most {COMMIT_BYTES_MAX}"),
+            ));
+        }
+        if self.frame_rows_max == 0 || self.frame_rows_max > FRAME_ROWS_MAX {
+            return Err(invalid(
+                "frame_rows_max",
+                format!("must be 1 to {FRAME_ROWS_MAX}"),
+            ));
+        }
+        if self.dedup_generation_ids_max == 0 {
+            return Err(invalid(
+                "dedup_generation_ids_max",
+                "must be at least 1".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(field: &'static str, message: String) -> OpenError {
+    OpenError::InvalidConfig { field, message }
 }

@@ -23,7 +23,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The directory was written by a newer version of the agent.
-    #[error("the state directory has layout {found}, this agent knows up to {known}: start a newer agent")]
+    #[error(
+        "the state directory has layout {found}, this agent knows up to {known}: start a newer agent"
+    )]
     NewerLayout {
         /// The layout number found.
         found: u32,

@@ -1,8 +1,16 @@
 //! What one request hands to the committer: its events, encoded and fingerprinted once, in the caller's thread.
 
 use submeter_common::event::Event;
+use submeter_common::time::Timestamp;
 
 use super::ImportCursor;
+use crate::dedup::{Fingerprint, Fingerprinter};
+use crate::store::record;
+
+/// Most events in one submission; several share a journal record, whose events are numbered in 20 bits.
+pub const SUBMISSION_EVENTS_MAX: usize = 100_000;
+
+const _: () = assert!(SUBMISSION_EVENTS_MAX * 4 < record::RECORD_EVENTS_MAX);
 
 /// What became of one event of a submission.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -17,6 +25,16 @@ pub enum EventOutcome {
     TooOld,
 }
 
+/// What the committer needs to know of an event without reading it.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Item {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) payload: u64,
+    pub(super) timestamp: Timestamp,
+    /// Where its frame ends in the arena.
+    pub(super) end: usize,
+}
+
 /// An arena of encoded events on their way to the journal.
 #[derive(Debug)]
 pub struct Submission {
@@ -24,26 +42,45 @@ pub struct Submission {
     pub whole: bool,
     /// The import these events belong to; they may be older than the watermark.
     pub import: Option<ImportCursor>,
+    fingerprinter: Fingerprinter,
+    pub(super) arena: Vec<u8>,
+    pub(super) items: Vec<Item>,
 }
 
 impl Submission {
+    pub(super) fn new(fingerprinter: Fingerprinter) -> Self {
+        Self {
+            whole: false,
+            import: None,
+            fingerprinter,
+            arena: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
     /// Encodes and fingerprints one event.
-    pub fn push(&mut self, _event: &Event<'_>) {
-        todo!()
+    pub fn push(&mut self, event: &Event<'_>) {
+        record::push_event(&mut self.arena, |arena| event.encode(arena));
+        self.items.push(Item {
+            fingerprint: self.fingerprinter.id(&event.event_id),
+            payload: self.fingerprinter.payload(event),
+            timestamp: event.timestamp,
+            end: self.arena.len(),
+        });
     }
 
     /// How many events were pushed.
     pub fn len(&self) -> usize {
-        todo!()
+        self.items.len()
     }
 
     /// Says whether nothing was pushed.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.items.is_empty()
     }
 
     /// Bytes of the encoded events.
     pub fn bytes(&self) -> usize {
-        todo!()
+        self.arena.len()
     }
 }

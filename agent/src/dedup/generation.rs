@@ -1,0 +1,63 @@
+//! A run of ids that arrived in the same stretch of time, exact in memory.
+
+use hashbrown::HashTable;
+use submeter_common::time::Timestamp;
+
+use super::Fingerprint;
+
+/// One remembered id: 32 bytes.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Entry {
+    /// The id.
+    pub(crate) fingerprint: Fingerprint,
+    /// What came with it, to tell a retry from a conflict.
+    pub(crate) payload: u64,
+    /// Its place in the journal, packed.
+    pub(crate) location: u64,
+}
+
+/// An exact set of ids.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) id: u32,
+    pub(crate) opened_at: Timestamp,
+    // A fingerprint is a keyed hash already: half of it serves as the table's hash.
+    entries: HashTable<Entry>,
+}
+
+impl Generation {
+    pub(crate) fn new(id: u32, opened_at: Timestamp) -> Self {
+        Self {
+            id,
+            opened_at,
+            entries: HashTable::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, fingerprint: Fingerprint) -> Option<&Entry> {
+        self.entries
+            .find(fingerprint.low(), |entry| entry.fingerprint == fingerprint)
+    }
+
+    pub(crate) fn insert(&mut self, entry: Entry) {
+        self.entries
+            .insert_unique(entry.fingerprint.low(), entry, |entry| {
+                entry.fingerprint.low()
+            });
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.allocation_size()
+    }
+
+    /// All entries, sorted by fingerprint.
+    pub(crate) fn sorted(&self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.entries.iter().copied().collect();
+        entries.sort_unstable_by_key(|entry| entry.fingerprint);
+        entries
+    }
+}

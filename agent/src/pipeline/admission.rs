@@ -1,0 +1,69 @@
+//! Back-pressure: a submission is refused before anything is full, never acknowledged and dropped.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::queue::Refused;
+use super::shared::{Shared, lock};
+use super::submission::SUBMISSION_EVENTS_MAX;
+use super::work::{Job, SubmitReply};
+use super::{PipelineError, RefusalReason, Submission, SubmitError};
+
+/// A queue empties with the next fsyncs.
+const QUEUE_RETRY: Duration = Duration::from_secs(1);
+/// An outbox or a disk empties with the next flushes.
+const SPACE_RETRY: Duration = Duration::from_secs(10);
+
+impl Shared {
+    /// Queues a submission for the committer, or says why not.
+    pub(super) fn admit(
+        &self,
+        submission: Submission,
+        reply: SubmitReply,
+    ) -> Result<(), SubmitError> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(SubmitError::Stopping);
+        }
+        if let Some(reason) = self.short_of_space() {
+            return Err(SubmitError::Refused {
+                reason,
+                retry_after: SPACE_RETRY,
+            });
+        }
+        if submission.len() > SUBMISSION_EVENTS_MAX {
+            // No request body within its limit holds so many.
+            return Err(SubmitError::Refused {
+                reason: RefusalReason::QueueFull,
+                retry_after: QUEUE_RETRY,
+            });
+        }
+        let bytes = submission.bytes();
+        self.requests
+            .try_push(Job::Submit(submission, reply), bytes)
+            .map_err(|refused| match refused {
+                Refused::Full(_) => SubmitError::Refused {
+                    reason: RefusalReason::QueueFull,
+                    retry_after: QUEUE_RETRY,
+                },
+                Refused::Closed(_) => self.gone().into(),
+            })
+    }
+
+    /// Which space is short, if any.
+    pub(super) fn short_of_space(&self) -> Option<RefusalReason> {
+        if self.disk_free.load(Ordering::Relaxed) < self.config.disk_free_bytes_min {
+            return Some(RefusalReason::DiskLow);
+        }
+        let waiting = lock(&self.frames).unacknowledged_bytes();
+        (waiting >= self.config.outbox_bytes_max).then_some(RefusalReason::OutboxFull)
+    }
+}
+
+impl From<PipelineError> for SubmitError {
+    fn from(error: PipelineError) -> Self {
+        match error {
+            PipelineError::Stopping => Self::Stopping,
+            PipelineError::Failed(reason) | PipelineError::Invalid(reason) => Self::Failed(reason),
+        }
+    }
+}

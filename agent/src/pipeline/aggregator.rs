@@ -1,0 +1,321 @@
+//! The aggregator: journal records in order, into open partials; owner of checkpoint, seal, backfill and reclaim.
+//!
+//! Recovery runs the same code over the records after the cursor, before the thread starts.
+
+mod backfill;
+mod catalog;
+mod checkpoint;
+mod chunks;
+mod frames;
+mod reclaim;
+mod reseat;
+mod seal;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use submeter_common::event::Event;
+use submeter_common::time::Timestamp;
+
+use super::queue::Popped;
+use super::shared::{Shared, View, lock};
+use super::work::{Committed, Work};
+use crate::aggregate::{MeterIndex, Metered, OpenPartials};
+use crate::dedup::{Entry, Generation};
+use crate::store::StoreError;
+use crate::store::meta::{Chunk, Progress, StoredGeneration};
+use crate::store::quarantine::Quarantined;
+use crate::store::record::Record;
+use chunks::Chunks;
+
+/// How often an idle aggregator looks after time: heartbeat of reclaim, expiry and the disk's measure.
+const TICK: Duration = Duration::from_secs(1);
+/// Bytes that open partials may hold beyond their fixed size before they spill (sets of `unique_count`).
+const OPEN_HEAP_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The state of the aggregator.
+pub(super) struct Aggregator {
+    shared: Arc<Shared>,
+    meters: MeterIndex,
+    open: OpenPartials,
+    /// The open set has partials on disk that are not in memory: those in memory are to be added to them.
+    spilled: bool,
+    /// How many partials are on disk only.
+    spilled_partials: u64,
+    /// As it will be written at the next checkpoint.
+    progress: Progress,
+    /// The cursor of the last checkpoint: nothing after it may be reclaimed.
+    durable_cursor: u64,
+    /// Ids of the open generation that are not on disk yet.
+    tail: Vec<Entry>,
+    /// Generations that are full but not on disk as closed ones yet.
+    closing: Vec<Arc<Generation>>,
+    quarantine: Vec<Quarantined>,
+    chunks: Chunks,
+    /// Journal bytes counted (or backfilled) since the last checkpoint.
+    bytes_since_checkpoint: u64,
+    checkpointed: Instant,
+    ticked: Instant,
+    changed: bool,
+    /// Frames before this one were sealed from what a previous life had accepted.
+    life_first_seq: u64,
+}
+
+impl Aggregator {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        progress: Progress,
+        chunks: Vec<Chunk>,
+        spilled: bool,
+    ) -> Self {
+        let config = &shared.config;
+        let chunks = Chunks::new(chunks, config.journal_bytes_max, config.journal_age_max);
+        let open = OpenPartials::new(config.groups_per_meter_max);
+        let mut meters = MeterIndex::default();
+        meters.replace(&lock(&shared.catalog).meters);
+        Self {
+            meters,
+            open,
+            spilled,
+            spilled_partials: 0,
+            durable_cursor: progress.cursor,
+            life_first_seq: progress.sealed.seq + 1,
+            progress,
+            tail: Vec::new(),
+            closing: Vec::new(),
+            quarantine: Vec::new(),
+            chunks,
+            bytes_since_checkpoint: 0,
+            checkpointed: Instant::now(),
+            ticked: Instant::now(),
+            changed: false,
+            shared,
+        }
+    }
+
+    /// Works until a stop or until the queue is closed (which is how a test kills it).
+    pub(super) fn run(mut self) -> Result<(), StoreError> {
+        loop {
+            let wait = if self.is_backfilling() {
+                Duration::ZERO
+            } else {
+                TICK
+            };
+            match self.shared.work.pop(wait) {
+                Popped::Closed => return Ok(()),
+                Popped::TimedOut => {}
+                Popped::Item(Work::Stop(reply)) => {
+                    self.checkpoint()?;
+                    let _ = reply.send(Ok(()));
+                    return Ok(());
+                }
+                Popped::Item(work) => self.handle(work)?,
+            }
+            self.backfill_step()?;
+            if self.is_checkpoint_due() {
+                self.checkpoint()?;
+            }
+            if self.ticked.elapsed() >= TICK {
+                self.tick()?;
+            }
+            self.publish();
+        }
+    }
+
+    fn handle(&mut self, work: Work) -> Result<(), StoreError> {
+        match work {
+            Work::Record(committed) => {
+                self.count(committed);
+                Ok(())
+            }
+            Work::Close(generation, at) => {
+                self.close_generation(generation, at);
+                Ok(())
+            }
+            Work::Seal(order, reply) => {
+                let position = self.seal(order)?;
+                self.publish();
+                let _ = reply.send(Ok(position));
+                Ok(())
+            }
+            Work::Catalog(catalog, reply) => {
+                self.replace_catalog(catalog)?;
+                self.publish();
+                let _ = reply.send(Ok(()));
+                Ok(())
+            }
+            Work::NewIdentity(reply) => {
+                let identity = self.take_new_identity()?;
+                self.publish();
+                let _ = reply.send(Ok(identity));
+                Ok(())
+            }
+            Work::SkipTo(position, reply) => {
+                let outcome = self.skip_to(position)?;
+                self.publish();
+                let _ = reply.send(outcome);
+                Ok(())
+            }
+            // Taken by the loop.
+            Work::Stop(_) => Ok(()),
+        }
+    }
+
+    /// Counts a durable record: its events into the partials, its ids into the tail, its numbers into the receipts.
+    pub(super) fn count(&mut self, committed: Committed) {
+        let bytes = committed.record.len() as u64;
+        self.tail.extend(committed.ids);
+        match Record::decode(&committed.record) {
+            Ok(record) => self.count_record(committed.seq, bytes, &record),
+            Err(error) => {
+                self.quarantine_event(committed.seq, 0, "", error.to_string(), &committed.record);
+            }
+        }
+        self.progress.cursor = committed.seq;
+        self.bytes_since_checkpoint += bytes;
+        self.changed = true;
+    }
+
+    fn count_record(&mut self, seq: u64, bytes: u64, record: &Record<'_>) {
+        record.deltas.apply(&mut self.progress.receipts);
+        let mut matched = 0;
+        for (index, event) in (0..).zip(record.events()) {
+            if self.count_event(seq, index, event) {
+                matched += 1;
+            }
+        }
+        let receipts = &mut self.progress.receipts;
+        let accepted = u64::from(record.event_count);
+        receipts.received += accepted;
+        receipts.accepted += accepted;
+        receipts.matched += matched;
+        receipts.unmatched += accepted - matched;
+        self.chunks.add(seq, bytes, record.accepted_at);
+    }
+
+    /// Counts one event for every meter that matches it; says whether any does.
+    fn count_event(&mut self, seq: u64, index: u32, bytes: &[u8]) -> bool {
+        let event = match Event::decode(bytes) {
+            Ok(event) => event,
+            Err(error) => {
+                self.quarantine_event(seq, index, "", error.to_string(), bytes);
+                return false;
+            }
+        };
+        let mut matched = false;
+        let mut failed = Vec::new();
+        for metered in self.meters.matching(&event) {
+            matched = true;
+            if let Err(error) = self.open.observe(metered, &event) {
+                failed.push((metered.clone(), error));
+            }
+        }
+        for (metered, error) in failed {
+            self.quarantine_share(seq, index, &metered, error.to_string(), bytes);
+        }
+        matched
+    }
+
+    fn quarantine_share(
+        &mut self,
+        seq: u64,
+        index: u32,
+        metered: &Metered,
+        reason: String,
+        bytes: &[u8],
+    ) {
+        let meter = metered.meter.id.to_string();
+        self.quarantine_event(seq, index, &meter, reason, bytes);
+    }
+
+    /// Keeps what cannot be counted, so that it is neither lost nor in the way.
+    fn quarantine_event(
+        &mut self,
+        record: u64,
+        index: u32,
+        meter: &str,
+        reason: String,
+        event: &[u8],
+    ) {
+        tracing::error!(
+            record,
+            index,
+            meter,
+            reason,
+            "an accepted event cannot be counted and is kept in quarantine"
+        );
+        self.progress.quarantined += 1;
+        self.changed = true;
+        self.quarantine.push(Quarantined {
+            record,
+            index,
+            meter: meter.to_owned(),
+            reason,
+            event: event.to_vec(),
+        });
+    }
+
+    /// Takes a full generation: at the next checkpoint all its ids go to disk at once, so its tail need not.
+    pub(super) fn close_generation(&mut self, generation: Arc<Generation>, at: Timestamp) {
+        self.tail.clear();
+        if let Some(open) = self.progress.generations.last_mut() {
+            open.closed_at = Some(at);
+            open.ids = generation.len() as u64;
+        }
+        let next = generation.id.saturating_add(1);
+        self.progress.generations.push(StoredGeneration {
+            id: next,
+            opened_at: at,
+            closed_at: None,
+            ids: 0,
+        });
+        self.closing.push(generation);
+        self.changed = true;
+    }
+
+    /// Publishes what status shows.
+    pub(super) fn publish(&self) {
+        let backfilling = self.is_backfilling();
+        let mut view = lock(&self.shared.view);
+        *view = View {
+            counted: self.progress.cursor,
+            receipts: self.progress.receipts.clone(),
+            open_partials: self.open_partials(),
+            journal_bytes: self.chunks.bytes(),
+            quarantined: self.progress.quarantined,
+            backfilling,
+            watermark: self.progress.watermark,
+            floor: Some(self.progress.floor),
+        };
+        drop(view);
+        self.shared.viewed.notify_all();
+    }
+
+    /// Says whether nothing waits to be sealed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.len() == 0 && !self.spilled
+    }
+
+    fn open_partials(&self) -> u64 {
+        self.open.len() as u64 + self.spilled_partials
+    }
+
+    /// The last record counted.
+    pub(super) fn cursor(&self) -> u64 {
+        self.progress.cursor
+    }
+
+    /// Nothing older is accepted outside imports.
+    pub(super) fn floor(&self) -> Timestamp {
+        self.progress.floor
+    }
+
+    /// Notes that everything sealed so far was accepted by previous lives.
+    pub(super) fn begin_life(&mut self) {
+        self.life_first_seq = self.progress.sealed.seq + 1;
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}

@@ -1,0 +1,136 @@
+//! Turns rows into frames of bounded size, chained by digest.
+
+use submeter_common::id::{AgentId, Digest};
+use submeter_common::protocol::{
+    Frame, FrameHeader, Position, Receipts, Row, encode_frame, events_by_meter,
+};
+use submeter_common::time::Timestamp;
+
+use crate::store::StoreError;
+use crate::store::outbox::FrameMeta;
+
+/// Bytes of rows in one frame before compression; the protocol's limits are far above.
+const ROWS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What a row takes besides its ids and its heap, roughly.
+const ROW_BYTES: usize = 64;
+
+/// What all frames of one seal have in common.
+pub(super) struct Seal {
+    pub(super) agent_id: AgentId,
+    pub(super) epoch: u64,
+    pub(super) at: Timestamp,
+    pub(super) catalog_version: u64,
+    pub(super) receipts: Receipts,
+    /// Accepted events that the frames before this seal hold.
+    pub(super) accepted_before: u64,
+    /// The place of the frame before the next one.
+    pub(super) position: Position,
+}
+
+/// What the last frame of a seal claims beyond the others.
+#[derive(Copy, Clone)]
+pub(super) struct Claim {
+    pub(super) watermark: Timestamp,
+    pub(super) farewell: bool,
+    /// Accepted events that all frames up to this one hold.
+    pub(super) accepted: u64,
+}
+
+impl Seal {
+    /// Freezes rows into the next frame.
+    pub(super) fn freeze(
+        &mut self,
+        rows: Vec<Row>,
+        claim: Claim,
+    ) -> Result<(FrameMeta, Vec<u8>), StoreError> {
+        let failed = |error| StoreError::Failed(format!("a frame cannot be sealed: {error}"));
+        let previous = self.position;
+        let header = FrameHeader {
+            agent_id: self.agent_id,
+            epoch: self.epoch,
+            seq: previous.seq + 1,
+            previous: previous.digest,
+            sealed_at: self.at,
+            watermark: claim.watermark,
+            farewell: claim.farewell,
+            catalog_version: self.catalog_version,
+            receipts: self.receipts.clone(),
+            meter_events: events_by_meter(&rows).map_err(failed)?,
+        };
+        if !header.receipts.is_conserved() {
+            return Err(StoreError::Failed(format!(
+                "receipts are not conserved: {:?}",
+                header.receipts
+            )));
+        }
+        let seq = header.seq;
+        let (bytes, digest) = encode_frame(&Frame { header, rows }).map_err(failed)?;
+        self.position = Position { seq, digest };
+        let meta = self.meta(seq, digest, previous.digest, bytes.len(), claim.accepted);
+        Ok((meta, bytes))
+    }
+
+    fn meta(
+        &self,
+        seq: u64,
+        digest: Digest,
+        previous: Digest,
+        bytes: usize,
+        accepted: u64,
+    ) -> FrameMeta {
+        FrameMeta {
+            seq,
+            digest,
+            previous,
+            sealed_at: self.at,
+            bytes: bytes as u64,
+            accepted,
+            accepted_before: self.accepted_before,
+        }
+    }
+}
+
+/// Gathers rows until a frame is full.
+pub(super) struct Rows {
+    rows: Vec<Row>,
+    bytes: usize,
+    part: u16,
+    rows_max: usize,
+}
+
+impl Rows {
+    pub(super) fn new(rows_max: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            bytes: 0,
+            part: 0,
+            rows_max,
+        }
+    }
+
+    /// Adds a row; answers the rows of a full frame, to be frozen before it.
+    ///
+    /// Parts of one key never share a frame, because a frame's rows are unique by key; rows come sorted by part.
+    pub(super) fn add(&mut self, part: u16, row: Row) -> Option<Vec<Row>> {
+        let size = ROW_BYTES
+            + row.customer_id.as_str().len()
+            + row.meter_id.as_str().len()
+            + row.group.heap_bytes()
+            + row.partial.heap_bytes();
+        let full = !self.rows.is_empty()
+            && (self.rows.len() >= self.rows_max
+                || self.bytes.saturating_add(size) > ROWS_BYTES_MAX
+                || self.part != part);
+        let frame = full.then(|| self.take());
+        self.part = part;
+        self.bytes += size;
+        self.rows.push(row);
+        frame
+    }
+
+    /// The rows gathered since the last full frame.
+    pub(super) fn take(&mut self) -> Vec<Row> {
+        self.bytes = 0;
+        std::mem::take(&mut self.rows)
+    }
+}

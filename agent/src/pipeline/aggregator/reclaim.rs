@@ -1,0 +1,83 @@
+//! What time and budgets take back: journal records, acknowledged frames, expired ids; also when nothing new arrives.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Aggregator;
+use crate::pipeline::shared::lock;
+use crate::store::{Durability, StoreError};
+
+impl Aggregator {
+    /// Looks after everything that depends on time.
+    pub(super) fn tick(&mut self) -> Result<(), StoreError> {
+        self.ticked = Instant::now();
+        self.shared.measure_disk();
+        if !self.expired_generations().is_empty() {
+            // They go with the next checkpoint.
+            self.changed = true;
+        }
+        self.reclaim_journal()?;
+        self.reclaim_frames()
+    }
+
+    /// Closed dedup generations whose youngest id has passed the retention.
+    pub(super) fn expired_generations(&self) -> Vec<u32> {
+        let oldest = self
+            .shared
+            .clock
+            .now()
+            .saturating_sub(self.shared.config.dedup_retention);
+        let expired = |closed_at| closed_at < oldest;
+        let generations = self.progress.generations.iter();
+        generations
+            .filter(|g| g.closed_at.is_some_and(expired))
+            .map(|g| g.id)
+            .collect()
+    }
+
+    /// Deletes journal records beyond the budgets, oldest first, but none that a durable checkpoint does not contain
+    /// and none that a backfill still needs.
+    pub(super) fn reclaim_journal(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let older_than = shared.clock.now().saturating_sub(config.journal_age_max);
+        let needed_from = self.first_gap().unwrap_or(u64::MAX);
+        let covered = self.durable_cursor.min(needed_from - 1);
+        let mut batch = shared.store.batch();
+        let mut last = None;
+        while let Some(chunk) =
+            self.chunks
+                .disposable(config.journal_bytes_max, older_than, covered)
+        {
+            batch.delete_records(chunk.first, chunk.last);
+            batch.delete_chunk(chunk.first);
+            self.chunks.forget_oldest();
+            last = Some(chunk.last);
+        }
+        let Some(last) = last else { return Ok(()) };
+        shared.store.write(batch, Durability::Buffered)?;
+        shared.store.drop_journal_files(last)
+    }
+
+    /// Deletes acknowledged frames beyond their budgets.
+    pub(super) fn reclaim_frames(&mut self) -> Result<(), StoreError> {
+        let config = &self.shared.config;
+        let older_than = self
+            .shared
+            .clock
+            .now()
+            .saturating_sub(config.acknowledged_age_max);
+        let mut frames = lock(&self.shared.frames);
+        let Some((first, _)) = frames.range() else {
+            return Ok(());
+        };
+        let Some(last) = frames.disposable(config.acknowledged_bytes_max, older_than) else {
+            return Ok(());
+        };
+        let mut batch = self.shared.store.batch();
+        batch.delete_frames(first, last);
+        self.shared.store.write(batch, Durability::Buffered)?;
+        frames.forget(last);
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! The seal: the open set becomes frozen frames in the outbox, in the same atomic write that empties it.
+
+use std::sync::Arc;
+
+use submeter_common::id::{CustomerId, MeterId};
+use submeter_common::protocol::{Position, Row};
+use submeter_common::time::Timestamp;
+
+use super::Aggregator;
+use super::frames::{Claim, Rows, Seal};
+use crate::aggregate::OpenPartial;
+use crate::pipeline::SealReason;
+use crate::pipeline::shared::lock;
+use crate::pipeline::work::SealOrder;
+use crate::store::key::OpenKey;
+use crate::store::outbox::FrameMeta;
+use crate::store::{Batch, Durability, StoreError};
+
+impl Aggregator {
+    /// Seals what is open, if there is anything to say; answers the newest frozen position.
+    pub(in crate::pipeline) fn seal(
+        &mut self,
+        mut order: SealOrder,
+    ) -> Result<Position, StoreError> {
+        order.deltas.apply(&mut self.progress.receipts);
+        if order.deltas != crate::store::meta::Deltas::default() {
+            self.changed = true;
+        }
+        if order.reason == SealReason::Farewell {
+            // Who leaves for good leaves nothing uncounted behind.
+            self.finish_backfill()?;
+        }
+        if self.is_backfilling() {
+            // A new meter's past is still on its way: no new claim of completeness until it is in.
+            let before = self.progress.watermark.unwrap_or(Timestamp::from_micros(0));
+            order.watermark = order.watermark.min(before);
+        }
+        if !self.is_worth_sealing(&order) {
+            return Ok(self.progress.sealed.into());
+        }
+        if self.spilled {
+            self.seal_from_disk(&order)?;
+        } else {
+            self.seal_from_memory(&order)?;
+        }
+        Ok(self.progress.sealed.into())
+    }
+
+    fn is_worth_sealing(&self, order: &SealOrder) -> bool {
+        let Some(sealed_at) = self.progress.sealed_at else {
+            return true;
+        };
+        let news = !self.is_empty() || self.progress.receipts != self.progress.sealed_receipts;
+        let further = Some(order.watermark) != self.progress.watermark;
+        let heartbeat = sealed_at.saturating_add(self.shared.config.heartbeat_interval) <= order.at;
+        match order.reason {
+            SealReason::Interval => !self.is_empty() || heartbeat,
+            SealReason::Requested => news || further || self.progress.farewell,
+            SealReason::Farewell => news || further || !self.progress.farewell,
+        }
+    }
+
+    /// Everything open is in memory: one write, however many frames.
+    fn seal_from_memory(&mut self, order: &SealOrder) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let mut seal = self.begin_seal(order.at);
+        let mut batch = shared.store.batch();
+        let mut metas = Vec::new();
+        let mut rows = Rows::new(shared.config.frame_rows_max);
+        for open in self.take_sorted() {
+            let part = open.part;
+            if let Some(full) = rows.add(part, self.row_of(open)) {
+                metas.push(put_frame(
+                    &mut batch,
+                    seal.freeze(full, self.claim_between())?,
+                ));
+            }
+        }
+        metas.push(put_frame(
+            &mut batch,
+            seal.freeze(rows.take(), self.claim_last(order))?,
+        ));
+        self.finish_seal(batch, order, &seal, metas)
+    }
+
+    /// The open set is larger than memory: a checkpoint brings all of it to disk, then each frame but the last is a
+    /// write of its own that also removes its rows. A crash in between leaves the rest open.
+    fn seal_from_disk(&mut self, order: &SealOrder) -> Result<(), StoreError> {
+        self.changed = true;
+        self.checkpoint()?;
+        let shared = Arc::clone(&self.shared);
+        let mut seal = self.begin_seal(order.at);
+        let mut rows = Rows::new(shared.config.frame_rows_max);
+        let mut gathered: Vec<OpenKey> = Vec::new();
+        for stored in shared.store.open_partials(self.progress.open_set) {
+            let (key, partial) = stored?;
+            let row = Row {
+                customer_id: parse_id(CustomerId::new(key.customer.as_str()))?,
+                meter_id: parse_id(MeterId::new(key.meter.as_str()))?,
+                group: key.group.clone(),
+                window: key.window,
+                partial,
+            };
+            if let Some(full) = rows.add(key.part, row) {
+                let frozen = seal.freeze(full, self.claim_between())?;
+                self.write_between(&seal, frozen, &gathered)?;
+                gathered.clear();
+            }
+            gathered.push(key);
+        }
+        let mut batch = shared.store.batch();
+        let last = put_frame(
+            &mut batch,
+            seal.freeze(rows.take(), self.claim_last(order))?,
+        );
+        self.finish_seal(batch, order, &seal, vec![last])
+    }
+
+    fn begin_seal(&self, at: Timestamp) -> Seal {
+        let frames = lock(&self.shared.frames);
+        Seal {
+            agent_id: lock(&self.shared.identity).agent_id,
+            epoch: frames.epoch,
+            at,
+            catalog_version: lock(&self.shared.catalog).version,
+            receipts: self.progress.receipts.clone(),
+            accepted_before: self.progress.sealed_receipts.accepted,
+            position: self.progress.sealed.into(),
+        }
+    }
+
+    /// A frame that is not the last of its seal claims nothing new.
+    fn claim_between(&self) -> Claim {
+        Claim {
+            watermark: self.progress.watermark.unwrap_or(Timestamp::from_micros(0)),
+            farewell: false,
+            accepted: self.progress.sealed_receipts.accepted,
+        }
+    }
+
+    fn claim_last(&self, order: &SealOrder) -> Claim {
+        Claim {
+            watermark: order.watermark,
+            farewell: order.reason == SealReason::Farewell,
+            accepted: self.progress.receipts.accepted,
+        }
+    }
+
+    fn write_between(
+        &mut self,
+        seal: &Seal,
+        (meta, bytes): (FrameMeta, Vec<u8>),
+        keys: &[OpenKey],
+    ) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let mut batch = shared.store.batch();
+        batch.put_frame(&meta, &bytes);
+        for key in keys {
+            batch.delete_open(self.progress.open_set, key)?;
+        }
+        self.progress.sealed = seal.position.into();
+        self.progress.farewell = false;
+        batch.put_progress(&self.progress);
+        shared.store.write(batch, Durability::Synced)?;
+        lock(&shared.frames).add(meta);
+        Ok(())
+    }
+
+    fn finish_seal(
+        &mut self,
+        mut batch: Batch<'_>,
+        order: &SealOrder,
+        seal: &Seal,
+        metas: Vec<FrameMeta>,
+    ) -> Result<(), StoreError> {
+        batch.delete_open_set(self.progress.open_set);
+        self.progress.open_set += 1;
+        self.progress.sealed = seal.position.into();
+        self.progress.sealed_at = Some(order.at);
+        self.progress.sealed_receipts = self.progress.receipts.clone();
+        self.progress.watermark = Some(order.watermark);
+        self.progress.farewell = order.reason == SealReason::Farewell;
+        self.progress.floor = self.progress.floor.max(order.floor);
+        let closed = self.stage(&mut batch);
+        let shared = Arc::clone(&self.shared);
+        shared.store.write(batch, Durability::Synced)?;
+        self.settle(closed);
+        self.spilled = false;
+        self.spilled_partials = 0;
+        self.open.forget_groups();
+        let mut frames = lock(&shared.frames);
+        metas.into_iter().for_each(|meta| frames.add(meta));
+        Ok(())
+    }
+
+    /// Takes the partials out of memory, by part and then by key, as frames want them.
+    fn take_sorted(&mut self) -> Vec<OpenPartial> {
+        let mut taken = self.open.take();
+        taken.sort_unstable_by(|a, b| {
+            (a.part, &a.customer, a.meter, &a.group, a.window).cmp(&(
+                b.part,
+                &b.customer,
+                b.meter,
+                &b.group,
+                b.window,
+            ))
+        });
+        taken
+    }
+
+    fn row_of(&self, open: OpenPartial) -> Row {
+        Row {
+            customer_id: open.customer,
+            meter_id: self.meters.id(open.meter).clone(),
+            group: open.group,
+            window: open.window,
+            partial: open.partial,
+        }
+    }
+}
+
+fn put_frame(batch: &mut Batch<'_>, (meta, bytes): (FrameMeta, Vec<u8>)) -> FrameMeta {
+    batch.put_frame(&meta, &bytes);
+    meta
+}
+
+fn parse_id<T>(id: Result<T, submeter_common::id::IdError>) -> Result<T, StoreError> {
+    id.map_err(|error| StoreError::Corrupt(format!("the key of an open partial: {error}")))
+}

@@ -1,0 +1,199 @@
+//! The committer thread: everything that waits becomes one journal record with one fsync, and only then is answered.
+
+mod group;
+mod imports;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use submeter_common::time::Timestamp;
+
+use super::shared::{Shared, lock};
+use super::work::{Command, Job, SealOrder, SubmitReply, Work};
+use super::{SealReason, Submission};
+use crate::store::{Durability, StoreError, record};
+use group::Group;
+pub(super) use imports::oldest_open;
+
+/// The watermark stays this much further behind the clock than the horizon, so that an event that was admitted just
+/// inside the horizon is not refused while it waits for its group commit.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The state of the committer thread.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    /// The number of the next journal record.
+    next_record: u64,
+    /// Events older than this are refused, but for imports.
+    floor: Timestamp,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, next_record: u64, floor: Timestamp) -> Self {
+        Self {
+            shared,
+            next_record,
+            floor,
+        }
+    }
+
+    /// Works until a stop command or until the queue is closed.
+    pub(super) fn run(mut self) -> Result<(), StoreError> {
+        let mut jobs = Vec::new();
+        let mut group = Vec::new();
+        while self
+            .shared
+            .requests
+            .take(self.shared.config.commit_bytes_max, &mut jobs)
+        {
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Submit(submission, reply) => group.push((submission, reply)),
+                    Job::Command(command) => {
+                        // What came before the command is committed before it.
+                        self.commit(&mut group)?;
+                        let stop = matches!(command, Command::Stop(_));
+                        self.command(command)?;
+                        if stop {
+                            self.shared.requests.close();
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+            self.commit(&mut group)?;
+        }
+        Ok(())
+    }
+
+    /// Commits a group: decide, write, answer, hand on.
+    fn commit(&mut self, waiting: &mut Vec<(Submission, SubmitReply)>) -> Result<(), StoreError> {
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut group = Group::new(&shared.store, self.next_record);
+        let mut answers = Vec::with_capacity(waiting.len());
+        {
+            let mut dedup = lock(&shared.dedup);
+            for (submission, reply) in waiting.drain(..) {
+                let answer = match self.oldest_allowed(&group, &submission) {
+                    Ok(oldest) => group.decide(&mut dedup, &submission, oldest)?,
+                    Err(mismatch) => Err(mismatch),
+                };
+                answers.push((answer, reply));
+            }
+        }
+        lock(&shared.pending).add(std::mem::take(&mut group.deltas));
+        let written = if group.must_be_written() {
+            Some(self.write(&group)?)
+        } else {
+            None
+        };
+        for (answer, reply) in answers {
+            // A caller that has gone away does not need its answer; its events count all the same.
+            let _ = reply.send(answer);
+        }
+        match written {
+            Some(record) => self.hand_on(group, record),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the group durable: its journal record and the import cursors it advances.
+    fn write(&mut self, group: &Group<'_>) -> Result<Vec<u8>, StoreError> {
+        let deltas = std::mem::take(&mut *lock(&self.shared.pending));
+        let record = record::encode(
+            self.shared.clock.now(),
+            group.accepted(),
+            &deltas,
+            group.body(),
+        );
+        let mut batch = self.shared.store.batch();
+        batch.put_record(self.next_record, &record);
+        let imports = self.advanced(group);
+        for import in &imports {
+            batch.put_import(import);
+        }
+        self.shared.store.write(batch, Durability::Synced)?;
+        self.shared
+            .committed
+            .store(self.next_record, Ordering::SeqCst);
+        self.next_record += 1;
+        let mut known = lock(&self.shared.imports);
+        known.extend(
+            imports
+                .into_iter()
+                .map(|import| (import.id.clone(), import)),
+        );
+        Ok(record)
+    }
+
+    /// Hands the record to the aggregator, and after it the dedup generation that it filled.
+    fn hand_on(&self, group: Group<'_>, record: Vec<u8>) -> Result<(), StoreError> {
+        let bytes = record.len();
+        self.forward(Work::Record(group.into_committed(record)), bytes)?;
+        let now = self.shared.clock.now();
+        let full = lock(&self.shared.dedup).rotate(now);
+        full.map_or(Ok(()), |generation| {
+            self.forward(Work::Close(generation, now), 0)
+        })
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), StoreError> {
+        match command {
+            Command::Seal(reason, reply) => {
+                let order = self.seal_order(reason);
+                self.forward(Work::Seal(order, reply), 0)
+            }
+            Command::Catalog(catalog, reply) => self.forward(Work::Catalog(catalog, reply), 0),
+            Command::NewIdentity(reply) => self.forward(Work::NewIdentity(reply), 0),
+            Command::SkipTo(position, reply) => self.forward(Work::SkipTo(position, reply), 0),
+            Command::Stop(reply) => self.forward(Work::Stop(reply), 0),
+            Command::BeginImport(request, reply) => self.begin_import(request, reply),
+            Command::CompleteImport(id, reply) => self.complete_import(&id, reply),
+            Command::AbandonImport(id, reply) => self.abandon_import(&id, reply),
+        }
+    }
+
+    /// Fixes the watermark between two records. From here on nothing older than the floor is accepted, and everything
+    /// accepted before reaches the aggregator before this order does.
+    fn seal_order(&mut self, reason: SealReason) -> SealOrder {
+        let at = self.shared.clock.now();
+        let live = live_watermark(at, self.shared.config.horizon_past);
+        self.floor = self.floor.max(live);
+        // A farewell claims everything: this process accepts no more. The floor stays behind, for the next one.
+        let claimed = if reason == SealReason::Farewell {
+            self.floor.max(at.truncate_to_minute())
+        } else {
+            self.floor
+        };
+        let watermark = self
+            .oldest_import()
+            .map_or(claimed, |oldest| claimed.min(oldest));
+        let deltas = std::mem::take(&mut *lock(&self.shared.pending));
+        SealOrder {
+            reason,
+            at,
+            watermark,
+            floor: self.floor,
+            deltas,
+        }
+    }
+
+    fn forward(&self, work: Work, bytes: usize) -> Result<(), StoreError> {
+        self.shared
+            .work
+            .push(work, bytes)
+            .map_err(|_| StoreError::Failed("the aggregator is gone".into()))
+    }
+}
+
+/// How far the watermark follows the clock: behind everything that admission still lets in.
+pub(super) fn live_watermark(now: Timestamp, horizon_past: Duration) -> Timestamp {
+    now.saturating_sub(horizon_past)
+        .saturating_sub(GRACE)
+        .truncate_to_minute()
+        .max(Timestamp::from_micros(0))
+}

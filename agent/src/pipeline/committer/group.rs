@@ -1,0 +1,155 @@
+//! What becomes of each event of a group, and the body of the journal record that holds the new ones.
+
+use std::collections::BTreeMap;
+
+use submeter_common::event::RejectionCode;
+use submeter_common::time::Timestamp;
+
+use crate::dedup::{Dedup, Entry};
+use crate::pipeline::submission::Item;
+use crate::pipeline::work::Committed;
+use crate::pipeline::{EventOutcome, Submission, SubmitError};
+use crate::store::meta::Deltas;
+use crate::store::record::Location;
+use crate::store::{Store, StoreError};
+
+/// What a submission is answered.
+pub(super) type Answer = Result<Vec<EventOutcome>, SubmitError>;
+
+/// A journal record in the making.
+pub(super) struct Group<'a> {
+    store: &'a Store,
+    seq: u64,
+    body: Vec<u8>,
+    ids: Vec<Entry>,
+    /// Counts of this group that belong to no accepted event.
+    pub(super) deltas: Deltas,
+    /// Imports that advance with this record, and to which line.
+    pub(super) advanced: BTreeMap<String, u64>,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(store: &'a Store, seq: u64) -> Self {
+        Self {
+            store,
+            seq,
+            body: Vec::new(),
+            ids: Vec::new(),
+            deltas: Deltas::default(),
+            advanced: BTreeMap::new(),
+        }
+    }
+
+    /// Says whether the group holds anything that must survive.
+    pub(super) fn must_be_written(&self) -> bool {
+        !self.ids.is_empty() || !self.advanced.is_empty()
+    }
+
+    pub(super) fn accepted(&self) -> u32 {
+        u32::try_from(self.ids.len()).expect("a group is bounded far below 2^20 events")
+    }
+
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub(super) fn into_committed(self, record: Vec<u8>) -> Committed {
+        Committed {
+            seq: self.seq,
+            record,
+            ids: self.ids,
+        }
+    }
+
+    /// Says what becomes of each event of a submission and adds the new ones. Nothing new may be older than `oldest`.
+    pub(super) fn decide(
+        &mut self,
+        dedup: &mut Dedup,
+        submission: &Submission,
+        oldest: Timestamp,
+    ) -> Result<Answer, StoreError> {
+        if submission.whole {
+            let indices = self.too_old(dedup, submission, oldest)?;
+            if !indices.is_empty() {
+                self.reject(indices.len());
+                return Ok(Err(SubmitError::TooOld { indices }));
+            }
+        }
+        let mut outcomes = Vec::with_capacity(submission.items.len());
+        let mut start = 0;
+        // Runs of accepted events are copied in one step; mostly that is the whole arena.
+        let mut run = 0..0;
+        for item in &submission.items {
+            let outcome = self.admit(dedup, item, oldest)?;
+            if outcome == EventOutcome::Accepted {
+                if run.end != start {
+                    self.body.extend_from_slice(&submission.arena[run]);
+                    run = start..start;
+                }
+                run.end = item.end;
+            }
+            outcomes.push(outcome);
+            start = item.end;
+        }
+        self.body.extend_from_slice(&submission.arena[run]);
+        if let Some(cursor) = &submission.import {
+            self.advanced.insert(cursor.id.clone(), cursor.next_line);
+        }
+        Ok(Ok(outcomes))
+    }
+
+    /// Decides on one event and, when it is new, notes its id at once, so that a copy behind it sees it.
+    fn admit(
+        &mut self,
+        dedup: &mut Dedup,
+        item: &Item,
+        oldest: Timestamp,
+    ) -> Result<EventOutcome, StoreError> {
+        match dedup.find(item.fingerprint, self.store)? {
+            Some(seen) if seen.payload == item.payload => {
+                self.deltas.duplicate += 1;
+                Ok(EventOutcome::Duplicate)
+            }
+            Some(_) => {
+                self.deltas.conflict += 1;
+                Ok(EventOutcome::Conflict)
+            }
+            None if item.timestamp < oldest => {
+                self.reject(1);
+                Ok(EventOutcome::TooOld)
+            }
+            None => {
+                let location = Location::new(self.seq, self.accepted()).as_u64();
+                let entry = Entry {
+                    fingerprint: item.fingerprint,
+                    payload: item.payload,
+                    location,
+                };
+                dedup.insert(entry);
+                self.ids.push(entry);
+                Ok(EventOutcome::Accepted)
+            }
+        }
+    }
+
+    /// The events that would be refused: new and too old. A retry of an accepted event is never too old.
+    fn too_old(
+        &self,
+        dedup: &Dedup,
+        submission: &Submission,
+        oldest: Timestamp,
+    ) -> Result<Vec<usize>, StoreError> {
+        let mut indices = Vec::new();
+        for (index, item) in submission.items.iter().enumerate() {
+            if item.timestamp < oldest && dedup.find(item.fingerprint, self.store)?.is_none() {
+                indices.push(index);
+            }
+        }
+        Ok(indices)
+    }
+
+    fn reject(&mut self, events: usize) {
+        let code = RejectionCode::TimestampTooOld.as_str().to_owned();
+        *self.deltas.rejected.entry(code).or_default() += events as u64;
+    }
+}

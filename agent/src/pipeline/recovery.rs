@@ -1,0 +1,254 @@
+//! Opening a state directory: load what is derived, derive the rest from the journal, seal what a previous life left.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use submeter_common::event::Event;
+use submeter_common::id::AgentId;
+use submeter_common::protocol::Position;
+use submeter_common::time::{Clock, Timestamp};
+use uuid::Uuid;
+
+use super::aggregator::Aggregator;
+use super::committer::{Committer, live_watermark, oldest_open};
+use super::outbox::Frames;
+use super::shared::{Parts, Shared, lock};
+use super::work::{Committed, SealOrder};
+use super::{OpenError, SealReason, StoreConfig};
+use crate::dedup::{Dedup, Entry};
+use crate::store::meta::{Deltas, Progress, StoredGeneration, StoredIdentity};
+use crate::store::record::{Location, Record};
+use crate::store::{Durability, Store, StoreError};
+
+/// An opened state directory, before its threads start.
+pub(super) struct Recovered {
+    pub(super) shared: Arc<Shared>,
+    pub(super) committer: Committer,
+    pub(super) aggregator: Aggregator,
+}
+
+/// Opens and recovers. Afterwards every acknowledged event is in a partial or a frame, and its id is remembered.
+pub(super) fn recover(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Recovered, OpenError> {
+    config.check()?;
+    let open_error = |error| open_error(error, &config);
+    std::fs::create_dir_all(&config.data_dir)
+        .map_err(|error| OpenError::Storage(format!("{}: {error}", config.data_dir.display())))?;
+    let store = Store::open(&config.data_dir).map_err(open_error)?;
+    load_and_replay(store, &config, clock).map_err(open_error)
+}
+
+fn load_and_replay(
+    store: Store,
+    config: &StoreConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<Recovered, StoreError> {
+    let now = clock.now();
+    let identity = load_identity(&store)?;
+    let mut progress = store.progress()?.unwrap_or_else(Progress::new);
+    let dedup = load_dedup(&store, config, &mut progress, now)?;
+    let frames = Frames::new(
+        store.frames()?,
+        store.acknowledged()?,
+        progress.sealed.into(),
+        store.epoch()?,
+    );
+    check_chain(&frames, &progress)?;
+    let chunks = store.chunks()?;
+    let spilled = store.open_partials(progress.open_set).next().is_some();
+    let parts = Parts {
+        dedup,
+        frames,
+        catalog: store.catalog()?.unwrap_or_default(),
+        identity,
+        imports: store.imports()?,
+        store,
+    };
+    let floor = progress.floor;
+    let shared = Arc::new(Shared::new(config.clone(), clock, parts));
+    shared.measure_disk();
+    let mut aggregator = Aggregator::new(Arc::clone(&shared), progress, chunks, spilled);
+    let last = replay(&shared, &mut aggregator)?;
+    shared.committed.store(last, Ordering::SeqCst);
+    seal_previous_life(&shared, &mut aggregator, floor, now)?;
+    aggregator.begin_life();
+    aggregator.publish();
+    let committer = Committer::new(Arc::clone(&shared), last + 1, aggregator.floor());
+    Ok(Recovered {
+        shared,
+        committer,
+        aggregator,
+    })
+}
+
+fn load_identity(store: &Store) -> Result<StoredIdentity, StoreError> {
+    if let Some(identity) = store.identity()? {
+        return Ok(identity);
+    }
+    let identity = StoredIdentity {
+        agent_id: AgentId::new(Uuid::now_v7()),
+        state_nonce: Uuid::new_v4().into_bytes(),
+        fingerprint_key: Uuid::new_v4().into_bytes(),
+    };
+    let mut batch = store.batch();
+    batch.put_identity(&identity);
+    store.write(batch, Durability::Synced)?;
+    Ok(identity)
+}
+
+fn load_dedup(
+    store: &Store,
+    config: &StoreConfig,
+    progress: &mut Progress,
+    now: Timestamp,
+) -> Result<Dedup, StoreError> {
+    if progress.generations.is_empty() {
+        progress.generations.push(StoredGeneration {
+            id: 1,
+            opened_at: now,
+            closed_at: None,
+            ids: 0,
+        });
+    }
+    let (ids_max, retention) = (config.dedup_generation_ids_max, config.dedup_retention);
+    let open = progress
+        .generations
+        .last()
+        .expect("one was just put in if there was none");
+    let mut dedup = Dedup::new(open.id, open.opened_at, ids_max, retention);
+    store
+        .tail(open.id)?
+        .into_iter()
+        .for_each(|entry| dedup.insert(entry));
+    for closed in progress
+        .generations
+        .iter()
+        .filter(|generation| generation.closed_at.is_some())
+    {
+        dedup.add_closed(closed.id, closed.ids, store.filter(closed.id)?);
+    }
+    Ok(dedup)
+}
+
+/// The outbox and the progress were written together; if they disagree, the directory is damaged.
+fn check_chain(frames: &Frames, progress: &Progress) -> Result<(), StoreError> {
+    let sealed = Position::from(progress.sealed);
+    match frames.newest() {
+        Some(newest) if newest != sealed => Err(StoreError::Corrupt(format!(
+            "the outbox ends at frame {}, expected frame {}",
+            newest.seq, sealed.seq
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Counts the records after the cursor again; answers the last record's number.
+fn replay(shared: &Arc<Shared>, aggregator: &mut Aggregator) -> Result<u64, StoreError> {
+    let cursor = aggregator.cursor();
+    let mut last = cursor;
+    shared.store.walk_records(cursor + 1, |seq, bytes| {
+        if seq != last + 1 {
+            tracing::error!(
+                expected = last + 1,
+                found = seq,
+                "journal records are missing"
+            );
+        }
+        last = seq;
+        aggregator.replay(seq, bytes)?;
+        Ok::<_, StoreError>(ControlFlow::Continue(()))
+    })?;
+    if last > cursor {
+        tracing::info!(
+            records = last - cursor,
+            "replayed the journal after the last checkpoint"
+        );
+    }
+    aggregator.checkpoint()?;
+    Ok(last)
+}
+
+/// A lone agent that comes back late must not keep its old usage until something new arrives.
+fn seal_previous_life(
+    shared: &Arc<Shared>,
+    aggregator: &mut Aggregator,
+    floor: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    if aggregator.is_empty() {
+        return Ok(());
+    }
+    let floor = floor.max(live_watermark(now, shared.config.horizon_past));
+    let oldest = oldest_open(lock(&shared.imports).values());
+    let watermark = oldest.map_or(floor, |oldest| floor.min(oldest));
+    let reason = SealReason::Requested;
+    let order = SealOrder {
+        reason,
+        at: now,
+        watermark,
+        floor,
+        deltas: Deltas::default(),
+    };
+    let position = aggregator.seal(order)?;
+    tracing::info!(seq = position.seq, "sealed what was open before the start");
+    Ok(())
+}
+
+impl Aggregator {
+    /// Counts one record again, as it was counted before the crash or would have been.
+    fn replay(&mut self, seq: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let ids = self.remember(seq, bytes);
+        self.count(Committed {
+            seq,
+            record: bytes.to_vec(),
+            ids,
+        });
+        let now = self.shared().clock.now();
+        let full = lock(&self.shared().dedup).rotate(now);
+        if let Some(full) = full {
+            self.close_generation(full, now);
+        }
+        if self.is_checkpoint_due() {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the record's event ids into the open dedup generation again.
+    fn remember(&self, seq: u64, bytes: &[u8]) -> Vec<Entry> {
+        let shared = self.shared();
+        let Ok(record) = Record::decode(bytes) else {
+            return Vec::new();
+        };
+        let mut dedup = lock(&shared.dedup);
+        let mut ids = Vec::new();
+        for (index, bytes) in (0..).zip(record.events()) {
+            // What does not read back goes to quarantine when it is counted.
+            let Ok(event) = Event::decode(bytes) else {
+                continue;
+            };
+            let entry = Entry {
+                fingerprint: shared.fingerprinter.id(&event.event_id),
+                payload: shared.fingerprinter.payload(&event),
+                location: Location::new(seq, index).as_u64(),
+            };
+            dedup.insert(entry);
+            ids.push(entry);
+        }
+        ids
+    }
+}
+
+fn open_error(error: StoreError, config: &StoreConfig) -> OpenError {
+    match error {
+        StoreError::Locked => OpenError::Locked {
+            path: config.data_dir.clone(),
+        },
+        StoreError::NewerLayout { found } => OpenError::NewerLayout {
+            found,
+            known: crate::store::LAYOUT,
+        },
+        StoreError::Corrupt(message) => OpenError::Corrupt(message),
+        StoreError::Failed(message) => OpenError::Storage(message),
+    }
+}

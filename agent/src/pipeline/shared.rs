@@ -1,0 +1,134 @@
+//! What the pipeline's handles and threads share. Locks are held for moments, never across another lock's wait.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use submeter_common::protocol::{Catalog, Receipts};
+use submeter_common::time::{Clock, Timestamp};
+
+use super::outbox::Frames;
+use super::poison::Poison;
+use super::queue::Queue;
+use super::work::{Job, Work};
+use super::{ImportState, PipelineError, StoreConfig};
+use crate::dedup::{Dedup, Fingerprinter};
+use crate::store::Store;
+use crate::store::meta::{Deltas, StoredIdentity};
+
+/// Journal bytes that may be on their way from the committer to the aggregator; when they are, the committer waits.
+const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
+const WORK_ITEMS_MAX: usize = 1024;
+
+/// What the aggregator publishes after each piece of work.
+#[derive(Clone, Default, Debug)]
+pub(super) struct View {
+    /// The last journal record it has counted.
+    pub(super) counted: u64,
+    pub(super) receipts: Receipts,
+    pub(super) open_partials: u64,
+    pub(super) journal_bytes: u64,
+    pub(super) quarantined: u64,
+    pub(super) backfilling: bool,
+    pub(super) watermark: Option<Timestamp>,
+    pub(super) floor: Option<Timestamp>,
+}
+
+/// The shared state.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) config: StoreConfig,
+    pub(super) fingerprinter: Fingerprinter,
+    pub(super) poison: Poison,
+    pub(super) requests: Queue<Job>,
+    pub(super) work: Queue<Work>,
+    pub(super) dedup: Mutex<Dedup>,
+    pub(super) frames: Mutex<Frames>,
+    pub(super) catalog: Mutex<Arc<Catalog>>,
+    pub(super) identity: Mutex<StoredIdentity>,
+    pub(super) imports: Mutex<BTreeMap<String, ImportState>>,
+    /// Counts that are in no journal record yet.
+    pub(super) pending: Mutex<Deltas>,
+    pub(super) view: Mutex<View>,
+    pub(super) viewed: Condvar,
+    /// The last journal record that is durable.
+    pub(super) committed: AtomicU64,
+    pub(super) disk_free: AtomicU64,
+    pub(super) stopping: AtomicBool,
+}
+
+/// What recovery found, for the threads to go on with.
+pub(super) struct Parts {
+    pub(super) store: Store,
+    pub(super) dedup: Dedup,
+    pub(super) frames: Frames,
+    pub(super) catalog: Catalog,
+    pub(super) identity: StoredIdentity,
+    pub(super) imports: Vec<ImportState>,
+}
+
+impl Shared {
+    pub(super) fn new(config: StoreConfig, clock: Arc<dyn Clock>, parts: Parts) -> Self {
+        let imports = parts
+            .imports
+            .into_iter()
+            .map(|import| (import.id.clone(), import))
+            .collect();
+        Self {
+            store: parts.store,
+            clock,
+            fingerprinter: Fingerprinter::new(&parts.identity.fingerprint_key),
+            poison: Poison::default(),
+            requests: Queue::new(config.queue_requests_max, config.queue_bytes_max),
+            work: Queue::new(WORK_ITEMS_MAX, WORK_BYTES_MAX),
+            dedup: Mutex::new(parts.dedup),
+            frames: Mutex::new(parts.frames),
+            catalog: Mutex::new(Arc::new(parts.catalog)),
+            identity: Mutex::new(parts.identity),
+            imports: Mutex::new(imports),
+            pending: Mutex::default(),
+            view: Mutex::default(),
+            viewed: Condvar::new(),
+            committed: AtomicU64::new(0),
+            disk_free: AtomicU64::new(u64::MAX),
+            stopping: AtomicBool::new(false),
+            config,
+        }
+    }
+
+    /// Measures the free disk; an error leaves the last measure standing.
+    pub(super) fn measure_disk(&self) {
+        match rustix::fs::statvfs(&self.config.data_dir) {
+            Ok(disk) => {
+                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+                self.disk_free.store(free, Ordering::Relaxed);
+            }
+            Err(error) => tracing::warn!(%error, "the free disk cannot be measured"),
+        }
+    }
+
+    /// The view, as soon as it holds everything that is durable now, but after `wait` at the latest.
+    pub(super) fn view_within(&self, wait: Duration) -> View {
+        let committed = self.committed.load(Ordering::SeqCst);
+        let view = lock(&self.view);
+        let current = self
+            .viewed
+            .wait_timeout_while(view, wait, |view| view.counted < committed);
+        current.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Why an operation found the threads gone.
+    pub(super) fn gone(&self) -> PipelineError {
+        match self.poison.reason() {
+            Some(reason) => PipelineError::Failed(reason.to_owned()),
+            None => PipelineError::Stopping,
+        }
+    }
+}
+
+/// Locks. A worker that panicked has poisoned the pipeline already, so the mutex's own poison says nothing new.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

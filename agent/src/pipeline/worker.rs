@@ -1,0 +1,71 @@
+//! The two threads: started together, joined together; a failure or a panic in one poisons the pipeline.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use super::recovery::Recovered;
+use super::shared::Shared;
+use crate::store::StoreError;
+
+/// The running threads.
+#[derive(Default)]
+pub(super) struct Workers {
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts the committer and the aggregator.
+    pub(super) fn start(recovered: Recovered) -> std::io::Result<Self> {
+        let Recovered {
+            shared,
+            committer,
+            aggregator,
+        } = recovered;
+        let mut workers = Self::default();
+        workers.spawn("aggregator", &shared, || aggregator.run())?;
+        if let Err(error) = workers.spawn("committer", &shared, || committer.run()) {
+            shared.work.close();
+            workers.join();
+            return Err(error);
+        }
+        Ok(workers)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        shared: &Arc<Shared>,
+        work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let shared = Arc::clone(shared);
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+            let failure = match catch_unwind(AssertUnwindSafe(work)) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => format!("it panicked: {}", panic_message(&*panic)),
+            };
+            shared.poison.throw(format!("{name}: {failure}"));
+            // Whoever waits for an answer gets the reason instead.
+            shared.requests.close();
+            shared.work.close();
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Waits for the threads to end, which they do once their queues are closed or a stop has gone through.
+    pub(super) fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A panic was caught and reported inside.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

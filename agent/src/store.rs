@@ -1,0 +1,231 @@
+//! The state directory: everything the agent must not forget, in one RocksDB. The only room that names rocksdb.
+//!
+//! # What it must survive
+//!
+//! `kill -9`, power loss and a torn tail at any instruction, without losing an acknowledged event and without counting
+//! one twice. A full disk or a failed fsync must stop acknowledgements, never falsify them.
+//!
+//! # The idea
+//!
+//! The **journal is the truth**. An event is written once on the hot path: as part of one journal record, which one
+//! fsync makes durable together with everything else that waited. All other state is *derived* from journal records in
+//! order: open partials, dedup ids, receipts, journal accounting. Derived state is written only by a **checkpoint**, in
+//! one atomic batch together with the `cursor`, the number of the last journal record it contains. A start therefore
+//! loads the derived state and replays the records after the cursor; whatever was derived but not yet written is
+//! derived again, and nothing twice. All column families share one write-ahead log, so a later write never survives
+//! without an earlier one.
+//!
+//! # Keys (integers big-endian, so that keys sort by number)
+//!
+//! | family       | key                                               | value                                       |
+//! |--------------|---------------------------------------------------|---------------------------------------------|
+//! | `meta`       | `layout`                                          | u32, the layout below; a newer one is refused |
+//! |              | `identity`                                        | agent id, state nonce, fingerprint key      |
+//! |              | `progress`                                        | cursor, receipts, sealed position, watermark, dedup generations, backfill |
+//! |              | `catalog`                                         | the catalog in force, JSON                  |
+//! |              | `acknowledged`, `epoch`                           | what the collector holds; its last epoch    |
+//! |              | `import/` id                                      | one import's state                          |
+//! |              | `chunk/` first record                             | last record, bytes and age of a run of journal records |
+//! | `journal`    | record u64 (from 1, no holes)                     | see `store::record`                         |
+//! | `dedup`      | `t` generation u32, record u64                    | ids new since the last checkpoint (open generation) |
+//! |              | `b` generation u32, first fingerprint u128        | 128 sorted ids (closed generation)          |
+//! |              | `f` generation u32                                | the closed generation's filter              |
+//! | `open`       | set u64, part u16, customer, meter, window, group | one open partial                            |
+//! | `outbox`     | `m` seq u64                                       | digest, times and counts of a frame         |
+//! |              | `f` seq u64                                       | the frame's frozen bytes                    |
+//! | `quarantine` | record u64, index u32, meter                      | why an event could not be counted           |
+//!
+//! The open set carries a number; a seal begins the next one and drops the old with one range deletion, so a reader
+//! never walks over its tombstones.
+//!
+//! # Operations, and what each promises
+//!
+//! - **commit** (synced): one journal record, and the import cursors that advance with it. Events are acknowledged after.
+//! - **checkpoint** (synced): changed partials, new ids, receipts and cursor. Changes no answer ever given.
+//! - **seal** (synced): frames into the outbox, the open set emptied, receipts, position and cursor.
+//! - **catalog** (synced): a checkpoint that also holds the new catalog and which records its new meters still miss.
+//! - **acknowledge** (not synced): losing it re-sends a frame, which the collector answers with `DUPLICATE`.
+//! - **reclaim** (not synced): deletes journal records behind a *synced* cursor, old acknowledged frames, expired ids.
+//!
+//! # What is not promised
+//!
+//! Counts of duplicates and refusals since the last journal record are lost in a crash (the events are not: they were
+//! counted or refused already); conservation holds all the same. The journal is a bounded window of the past, not an
+//! archive. Two processes on *copies* of a directory cannot be told apart here; the collector does that.
+
+pub(crate) mod batch;
+pub(crate) mod dedup;
+pub(crate) mod journal;
+pub(crate) mod key;
+pub(crate) mod meta;
+pub(crate) mod open;
+mod options;
+pub(crate) mod outbox;
+pub(crate) mod quarantine;
+pub(crate) mod record;
+
+use std::path::Path;
+
+use rocksdb::{ColumnFamily, DB, WriteOptions};
+use thiserror::Error;
+
+pub(crate) use batch::Batch;
+
+/// The layout this program writes. A change that an older program would misread raises it.
+pub(crate) const LAYOUT: u32 = 1;
+
+/// What can go wrong in the state directory.
+#[derive(Debug, Error)]
+pub(crate) enum StoreError {
+    /// Another process holds it.
+    #[error("in use by another process")]
+    Locked,
+    /// A newer program wrote it.
+    #[error("layout {found} is newer than {LAYOUT}")]
+    NewerLayout {
+        /// The layout found.
+        found: u32,
+    },
+    /// A value does not read back as what was written.
+    #[error("{0}")]
+    Corrupt(String),
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<rocksdb::Error> for StoreError {
+    fn from(error: rocksdb::Error) -> Self {
+        match error.kind() {
+            rocksdb::ErrorKind::Corruption => Self::Corrupt(error.into_string()),
+            _ => Self::Failed(error.into_string()),
+        }
+    }
+}
+
+/// Says whether a write must be on stable storage before it returns.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Durability {
+    /// fsynced.
+    Synced,
+    /// In the operating system's hands: survives the process, perhaps not the machine.
+    Buffered,
+}
+
+/// The column families of the state directory.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Family {
+    Meta,
+    Journal,
+    Dedup,
+    Open,
+    Outbox,
+    Quarantine,
+}
+
+impl Family {
+    const ALL: [Self; 6] = [
+        Self::Meta,
+        Self::Journal,
+        Self::Dedup,
+        Self::Open,
+        Self::Outbox,
+        Self::Quarantine,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Journal => "journal",
+            Self::Dedup => "dedup",
+            Self::Open => "open",
+            Self::Outbox => "outbox",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+/// The open state directory.
+pub(crate) struct Store {
+    db: DB,
+    /// Makes the next write fail, so that tests see what a failed write does.
+    #[cfg(test)]
+    pub(crate) fail_writes: std::sync::atomic::AtomicBool,
+}
+
+impl Store {
+    /// Opens or creates the directory and checks its layout.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let families = Family::ALL.map(|family| options::family(family));
+        let db =
+            DB::open_cf_descriptors(&options::database(), path, families).map_err(|error| {
+                // RocksDB has no error kind of its own for a lock that somebody else holds.
+                if error.as_ref().contains("lock ") {
+                    StoreError::Locked
+                } else {
+                    error.into()
+                }
+            })?;
+        let store = Self {
+            db,
+            #[cfg(test)]
+            fail_writes: std::sync::atomic::AtomicBool::new(false),
+        };
+        store.check_layout()?;
+        Ok(store)
+    }
+
+    fn check_layout(&self) -> Result<(), StoreError> {
+        match self.layout()? {
+            None => {
+                let mut batch = self.batch();
+                batch.put_layout(LAYOUT);
+                self.write(batch, Durability::Synced)
+            }
+            Some(LAYOUT) => Ok(()),
+            Some(found) if found > LAYOUT => Err(StoreError::NewerLayout { found }),
+            Some(found) => Err(StoreError::Corrupt(format!(
+                "layout {found} was never released"
+            ))),
+        }
+    }
+
+    /// Starts an empty atomic write.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    /// Writes the batch, all or nothing.
+    pub(crate) fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if self.fail_writes.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(StoreError::Failed("a write failed on purpose".into()));
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        Ok(self.db.write_opt(batch.into_inner(), &options)?)
+    }
+
+    fn family(&self, family: Family) -> &ColumnFamily {
+        // Every family was named when the database was opened, which fails if one cannot be had.
+        self.db
+            .cf_handle(family.name())
+            .expect("a column family that was opened exists")
+    }
+
+    fn get(
+        &self,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<rocksdb::DBPinnableSlice<'_>>, StoreError> {
+        Ok(self.db.get_pinned_cf(self.family(family), key)?)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("path", &self.db.path())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! How RocksDB is set up: small memory, one log for all families, fast sequential journal.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
+    Options,
+};
+
+use super::Family;
+
+const MIB: usize = 1024 * 1024;
+
+/// The journal's memtable: one is being filled while the other is written out.
+const JOURNAL_BUFFER_BYTES: usize = 8 * MIB;
+/// Every other family writes little.
+const OTHER_BUFFER_BYTES: usize = 4 * MIB;
+/// Blocks of closed dedup generations and of the journal that were read lately.
+const CACHE_BYTES: usize = 4 * MIB;
+/// Families that rarely fill their memtable pin old log files; past this the oldest is written out.
+const LOG_BYTES_MAX: u64 = 96 * MIB as u64;
+/// Finished log files kept for writing over: overwriting needs no new disk blocks, so the fsync is one write
+/// instead of two. Half as fast without.
+const LOGS_RECYCLED: usize = 2;
+
+/// The options of the whole database.
+pub(super) fn database() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_background_jobs(2);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_recycle_log_file_num(LOGS_RECYCLED);
+    // A torn tail is cut at the last whole write; it was not acknowledged.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_max_open_files(128);
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(MIB);
+    options.set_bytes_per_sync(MIB as u64);
+    options
+}
+
+/// The options of one family.
+pub(super) fn family(family: Family) -> ColumnFamilyDescriptor {
+    let mut options = Options::default();
+    options.set_write_buffer_size(match family {
+        Family::Journal => JOURNAL_BUFFER_BYTES,
+        _ => OTHER_BUFFER_BYTES,
+    });
+    options.set_max_write_buffer_number(3);
+    options.set_compression_type(match family {
+        // Fingerprints and frames do not compress.
+        Family::Dedup | Family::Outbox => DBCompressionType::None,
+        _ => DBCompressionType::Lz4,
+    });
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+    table.set_format_version(5);
+    options.set_block_based_table_factory(&table);
+    ColumnFamilyDescriptor::new(family.name(), options)
+}
