@@ -91,6 +91,8 @@ prefixed_id!(
     "cle_"
 );
 
+pub use EntitlementId as CreditEntitlementId;
+
 fn fresh(prefix: &str, now: Timestamp) -> String {
     // Before 1970 an id would not sort; it stays unique.
     let micros = u64::try_from(now.as_micros()).unwrap_or(0);
@@ -121,9 +123,18 @@ mod tests {
 
     #[test]
     fn derived_ids_depend_on_every_part_and_its_bounds() {
-        assert_eq!(InvoiceId::derived(&["sub_1", "0"]), InvoiceId::derived(&["sub_1", "0"]));
-        assert_ne!(InvoiceId::derived(&["sub_1", "0"]), InvoiceId::derived(&["sub_1", "1"]));
-        assert_ne!(InvoiceId::derived(&["ab", "c"]), InvoiceId::derived(&["a", "bc"]));
+        assert_eq!(
+            InvoiceId::derived(&["sub_1", "0"]),
+            InvoiceId::derived(&["sub_1", "0"])
+        );
+        assert_ne!(
+            InvoiceId::derived(&["sub_1", "0"]),
+            InvoiceId::derived(&["sub_1", "1"])
+        );
+        assert_ne!(
+            InvoiceId::derived(&["ab", "c"]),
+            InvoiceId::derived(&["a", "bc"])
+        );
         assert!(InvoiceId::derived(&["x"]).as_str().starts_with("inv_"));
     }
 
@@ -132,6 +143,9 @@ mod tests {
         let early = ProductId::fresh(Timestamp::from_micros(1_700_000_000_000_000));
         let late = ProductId::fresh(Timestamp::from_micros(1_700_000_001_000_000));
         assert!(early < late);
-        assert_ne!(late, ProductId::fresh(Timestamp::from_micros(1_700_000_001_000_000)));
+        assert_ne!(
+            late,
+            ProductId::fresh(Timestamp::from_micros(1_700_000_001_000_000))
+        );
     }
 }

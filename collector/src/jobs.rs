@@ -7,11 +7,7 @@ use crate::{
     storage::Storage,
     subscription::SubscriptionId,
 };
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use submeter_common::Clock;
 use tokio::sync::watch;
 
@@ -28,7 +24,10 @@ impl Default for JobsConfig {
     /// A second between runs, so that a backdated subscription is invoiced at once to the eye; three days of waiting, so that
     /// an agent that is offline over a weekend is still complete.
     fn default() -> Self {
-        Self { billing_interval: Duration::from_secs(1), completeness_wait: Duration::from_secs(3 * 86_400) }
+        Self {
+            billing_interval: Duration::from_secs(1),
+            completeness_wait: Duration::from_secs(3 * 86_400),
+        }
     }
 }
 
@@ -62,7 +61,8 @@ fn tell(report: &RunReport, told: &mut BTreeSet<SubscriptionId>) {
         let (closed, issued, incomplete) = (report.closed, report.issued, report.incomplete);
         tracing::info!(closed, issued, incomplete, "closed billing periods");
     }
-    let failing: BTreeSet<SubscriptionId> = report.failed.iter().map(|(id, _)| id.clone()).collect();
+    let failing: BTreeSet<SubscriptionId> =
+        report.failed.iter().map(|(id, _)| id.clone()).collect();
     for (subscription, error) in &report.failed {
         if !told.contains(subscription) {
             tracing::error!(%subscription, %error, "a billing period cannot be closed; it stays open");

@@ -43,17 +43,37 @@ struct Correction<'a> {
 }
 
 /// Makes the lines for late usage, oldest period first; none for what makes no difference.
-pub(super) fn lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>, BillingError> {
+pub(super) fn lines(
+    closing: &Closing,
+    draft: &mut Draft,
+) -> Result<Vec<InvoiceLine>, BillingError> {
     let mut lines = Vec::new();
     for late in &closing.late {
-        let Some((price, reading)) = closing.meters().nth(late.meter_index) else { continue };
-        let before = draft.billed.usage(late.period.start, &price.meter_id).cloned().unwrap_or_default();
-        let correction = Correction { price, meter: &reading.meter, late, before };
+        let Some((price, reading)) = closing.meters().nth(late.meter_index) else {
+            continue;
+        };
+        let before = draft
+            .billed
+            .usage(late.period.start, &price.meter_id)
+            .cloned()
+            .unwrap_or_default();
+        let correction = Correction {
+            price,
+            meter: &reading.meter,
+            late,
+            before,
+        };
         let line = match &price.pricing {
             MeterPricing::PerUnit { price_per_unit } => correction.money(price_per_unit)?,
-            MeterPricing::Credits { credit_entitlement_id, meter_units_per_credit } => {
+            MeterPricing::Credits {
+                credit_entitlement_id,
+                meter_units_per_credit,
+            } => {
                 let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
-                let terms = closing.subscription.credit_terms(credit_entitlement_id).ok_or_else(unattached)?;
+                let terms = closing
+                    .subscription
+                    .credit_terms(credit_entitlement_id)
+                    .ok_or_else(unattached)?;
                 correction.credits(closing, draft, terms, meter_units_per_credit)?
             }
         };
@@ -67,7 +87,11 @@ pub(super) fn lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceL
 
 impl Correction<'_> {
     fn money(&self, price_per_unit: &Decimal) -> Result<Option<InvoiceLine>, MoneyError> {
-        let charge = per_unit::charge(&self.late.reading.quantity, self.price.free_threshold, price_per_unit)?;
+        let charge = per_unit::charge(
+            &self.late.reading.quantity,
+            self.price.free_threshold,
+            price_per_unit,
+        )?;
         let amount = self.minus_billed(charge.amount)?;
         if amount == 0 {
             return Ok(None);
@@ -93,9 +117,12 @@ impl Correction<'_> {
         let needed = credits_for(&free.chargeable, units_per_credit, terms.precision);
         let held = self.before.credits_used();
         let draws = self.draw(&(&needed - &held), closing, draft, terms);
-        let drawn = draws.iter().fold(Decimal::zero(), |sum, draw| &sum + &draw.amount());
+        let drawn = draws
+            .iter()
+            .fold(Decimal::zero(), |sum, draw| &sum + &draw.amount());
         let uncovered = (&(&needed - &held) - &drawn).or_zero();
-        let of_others = &overage_of_period(closing, draft, self.late.period, terms) - &self.before.overage;
+        let of_others =
+            &overage_of_period(closing, draft, self.late.period, terms) - &self.before.overage;
         let invoiced = overage::invoiced(terms, &uncovered, &of_others);
         let unit_price = overage::price(terms).cloned();
         let cost = &invoiced * &unit_price.clone().unwrap_or_default();
@@ -125,39 +152,69 @@ impl Correction<'_> {
     }
 
     /// Takes `more` credits from the grants of the service period, or gives some back when it is negative.
-    fn draw(&self, more: &Decimal, closing: &Closing, draft: &mut Draft, terms: &CreditAttachment) -> Vec<Draw> {
+    fn draw(
+        &self,
+        more: &Decimal,
+        closing: &Closing,
+        draft: &mut Draft,
+        terms: &CreditAttachment,
+    ) -> Vec<Draw> {
         let entitlement = &terms.credit_entitlement_id;
-        let Some(purse) = draft.purses.get_mut(entitlement) else { return Vec::new() };
+        let Some(purse) = draft.purses.get_mut(entitlement) else {
+            return Vec::new();
+        };
         let draws = if more.is_negative() {
             purse.give_back(&-more, &self.before.credits, closing.now)
         } else {
-            purse.burn(more, Usable::SomeTimeIn(self.late.period), closing.now).draws
+            purse
+                .burn(more, Usable::SomeTimeIn(self.late.period), closing.now)
+                .draws
         };
         let cause = format!("late:{}:{}", self.late.period.start, self.price.meter_id);
         for draw in &draws {
-            draft.book.burned(entitlement, &draft.invoice_id, &cause, draw);
+            draft
+                .book
+                .burned(entitlement, &draft.invoice_id, &cause, draw);
         }
         draws
     }
 
     fn minus_billed(&self, amount: i64) -> Result<i64, MoneyError> {
-        amount.checked_sub(self.before.amount).ok_or(MoneyError::Overflow)
+        amount
+            .checked_sub(self.before.amount)
+            .ok_or(MoneyError::Overflow)
     }
 
     fn frame(&self) -> InvoiceLine {
         InvoiceLine {
             description: format!("{} (late usage)", self.meter.name),
             already_billed: Some(self.before.amount),
-            ..line::of_meter(LineKind::Adjustment, self.meter, self.late.period, &self.late.reading)
+            ..line::of_meter(
+                LineKind::Adjustment,
+                self.meter,
+                self.late.period,
+                &self.late.reading,
+            )
         }
     }
 }
 
 /// Returns the credits of overage invoiced so far in `period`, over all meters that share the kind of credits.
-fn overage_of_period(closing: &Closing, draft: &Draft, period: Period, terms: &CreditAttachment) -> Decimal {
+fn overage_of_period(
+    closing: &Closing,
+    draft: &Draft,
+    period: Period,
+    terms: &CreditAttachment,
+) -> Decimal {
     let mut sum = Decimal::zero();
     for (price, _) in closing.meters() {
-        let MeterPricing::Credits { credit_entitlement_id, .. } = &price.pricing else { continue };
+        let MeterPricing::Credits {
+            credit_entitlement_id,
+            ..
+        } = &price.pricing
+        else {
+            continue;
+        };
         if *credit_entitlement_id != terms.credit_entitlement_id {
             continue;
         }

@@ -30,9 +30,12 @@ pub(super) struct BilledUsage {
 
 impl Billed {
     /// Adds up `invoices`, oldest first.
-    pub fn of<'a>(invoices: impl IntoIterator<Item = &'a Invoice>) -> Self {
+    pub(super) fn of<'a>(invoices: impl IntoIterator<Item = &'a Invoice>) -> Self {
         let mut billed = Self::default();
-        for invoice in invoices.into_iter().filter(|invoice| invoice.status != InvoiceStatus::Void) {
+        for invoice in invoices
+            .into_iter()
+            .filter(|invoice| invoice.status != InvoiceStatus::Void)
+        {
             for line in &invoice.lines {
                 billed.add(line);
             }
@@ -41,9 +44,14 @@ impl Billed {
     }
 
     /// Adds one line, newer than all before.
-    pub fn add(&mut self, line: &InvoiceLine) {
-        let Some(meter_id) = line.meter_id.clone() else { return };
-        let entry = self.usage.entry((line.service_period.start, meter_id)).or_default();
+    pub(super) fn add(&mut self, line: &InvoiceLine) {
+        let Some(meter_id) = line.meter_id.clone() else {
+            return;
+        };
+        let entry = self
+            .usage
+            .entry((line.service_period.start, meter_id))
+            .or_default();
         // Each line fits an i64 and so does every invoice's total; billing re-checks the difference it books.
         entry.amount = entry.amount.saturating_add(line.amount);
         match line.kind {
@@ -62,20 +70,26 @@ impl Billed {
     }
 
     /// Returns what was billed for a meter in the service period that begins at `start`.
-    pub fn usage(&self, start: Timestamp, meter: &MeterId) -> Option<&BilledUsage> {
+    pub(super) fn usage(&self, start: Timestamp, meter: &MeterId) -> Option<&BilledUsage> {
         self.usage.get(&(start, meter.clone()))
     }
 
     /// Returns the events of a meter that were known when they were last billed, over service periods from `start` on.
-    pub fn events_since(&self, start: Timestamp, meter: &MeterId) -> u64 {
-        let of_meter = |((at, id), _): &(&(Timestamp, MeterId), &BilledUsage)| *at >= start && id == meter;
-        self.usage.iter().filter(of_meter).fold(0, |sum, (_, usage)| sum.saturating_add(usage.events))
+    pub(super) fn events_since(&self, start: Timestamp, meter: &MeterId) -> u64 {
+        let of_meter =
+            |((at, id), _): &(&(Timestamp, MeterId), &BilledUsage)| *at >= start && id == meter;
+        self.usage
+            .iter()
+            .filter(of_meter)
+            .fold(0, |sum, (_, usage)| sum.saturating_add(usage.events))
     }
 }
 
 impl BilledUsage {
     /// Returns the credits that grants paid.
-    pub fn credits_used(&self) -> Decimal {
-        self.credits.values().fold(Decimal::zero(), |sum, amount| &sum + amount)
+    pub(super) fn credits_used(&self) -> Decimal {
+        self.credits
+            .values()
+            .fold(Decimal::zero(), |sum, amount| &sum + amount)
     }
 }

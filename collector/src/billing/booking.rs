@@ -18,46 +18,83 @@ pub(super) struct Book {
 
 impl Book {
     /// Opens the book of `customer_id` for what happens at `at`.
-    pub fn new(customer_id: CustomerId, at: Timestamp) -> Self {
-        Self { customer_id, at, transfers: Vec::new() }
+    pub(super) fn new(customer_id: CustomerId, at: Timestamp) -> Self {
+        Self {
+            customer_id,
+            at,
+            transfers: Vec::new(),
+        }
     }
 
     /// Books credits given.
-    pub fn granted(&mut self, grant: &Grant) {
+    pub(super) fn granted(&mut self, grant: &Grant) {
         let unit = LedgerUnit::Credits(grant.credit_entitlement_id.clone());
         let key = format!("grant:{}", grant.grant_id);
         let reference = Reference::Grant(grant.grant_id.clone());
-        self.write(unit, Account::CreditsIssued, Account::CreditsAvailable, &grant.amount, key, reference);
+        self.write(
+            unit,
+            Account::CreditsIssued,
+            Account::CreditsAvailable,
+            &grant.amount,
+            key,
+            reference,
+        );
     }
 
     /// Books credits burned for a line of `invoice` (or given back, when the draw is negative); `cause` tells one line of the
     /// invoice from another.
-    pub fn burned(&mut self, entitlement: &EntitlementId, invoice: &InvoiceId, cause: &str, draw: &Draw) {
-        let parts = [(Account::CreditsAvailable, "live", &draw.from_remaining), (Account::CreditsExpired, "late", &draw.from_expired)];
+    pub(super) fn burned(
+        &mut self,
+        entitlement: &EntitlementId,
+        invoice: &InvoiceId,
+        cause: &str,
+        draw: &Draw,
+    ) {
+        let parts = [
+            (Account::CreditsAvailable, "live", &draw.from_remaining),
+            (Account::CreditsExpired, "late", &draw.from_expired),
+        ];
         for (from, label, amount) in parts {
             let unit = LedgerUnit::Credits(entitlement.clone());
             let key = format!("burn:{invoice}:{cause}:{}:{label}", draw.grant_id);
-            let reference = Reference::Burn { grant_id: draw.grant_id.clone(), invoice_id: invoice.clone() };
+            let reference = Reference::Burn {
+                grant_id: draw.grant_id.clone(),
+                invoice_id: invoice.clone(),
+            };
             self.write(unit, from, Account::CreditsConsumed, amount, key, reference);
         }
     }
 
     /// Books the rest of a grant as forfeited.
-    pub fn expired(&mut self, entitlement: &EntitlementId, grant: &GrantId, rest: &Decimal) {
+    pub(super) fn expired(&mut self, entitlement: &EntitlementId, grant: &GrantId, rest: &Decimal) {
         let unit = LedgerUnit::Credits(entitlement.clone());
         let key = format!("expire:{grant}");
-        self.write(unit, Account::CreditsAvailable, Account::CreditsExpired, rest, key, Reference::Grant(grant.clone()));
+        self.write(
+            unit,
+            Account::CreditsAvailable,
+            Account::CreditsExpired,
+            rest,
+            key,
+            Reference::Grant(grant.clone()),
+        );
     }
 
     /// Books the total of an invoice as owed.
-    pub fn invoiced(&mut self, invoice: &InvoiceId, total: i64, currency: Currency) {
+    pub(super) fn invoiced(&mut self, invoice: &InvoiceId, total: i64, currency: Currency) {
         let key = format!("invoice:{invoice}");
         let reference = Reference::Invoice(invoice.clone());
-        self.write(LedgerUnit::Money(currency), Account::Revenue, Account::Receivable, &Decimal::from(total), key, reference);
+        self.write(
+            LedgerUnit::Money(currency),
+            Account::Revenue,
+            Account::Receivable,
+            &Decimal::from(total),
+            key,
+            reference,
+        );
     }
 
     /// Closes the book.
-    pub fn into_transfers(self) -> Vec<Transfer> {
+    pub(super) fn into_transfers(self) -> Vec<Transfer> {
         self.transfers
     }
 
@@ -74,7 +111,11 @@ impl Book {
         if amount.is_zero() {
             return;
         }
-        let (debit, credit, amount) = if amount.is_negative() { (from, to, -amount) } else { (to, from, amount.clone()) };
+        let (debit, credit, amount) = if amount.is_negative() {
+            (from, to, -amount)
+        } else {
+            (to, from, amount.clone())
+        };
         self.transfers.push(Transfer {
             transfer_id: TransferId::derived(&[&idempotency_key]),
             customer_id: self.customer_id.clone(),

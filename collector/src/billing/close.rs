@@ -51,13 +51,18 @@ pub(super) struct Draft {
 
 impl Closing {
     /// Returns the period to close.
-    pub fn period(&self) -> Period {
+    pub(super) fn period(&self) -> Period {
         self.subscription.current_period
     }
 
     /// Returns each priced meter with its reading.
-    pub fn meters(&self) -> impl Iterator<Item = (&MeterPrice, &MeterReading)> {
-        self.subscription.price.usage_based().meters.iter().zip(&self.readings)
+    pub(super) fn meters(&self) -> impl Iterator<Item = (&MeterPrice, &MeterReading)> {
+        self.subscription
+            .price
+            .usage_based()
+            .meters
+            .iter()
+            .zip(&self.readings)
     }
 
     fn draft(&self) -> Draft {
@@ -66,7 +71,11 @@ impl Closing {
         let mut purses = BTreeMap::new();
         for terms in &subscription.credit_entitlements {
             let id = &terms.credit_entitlement_id;
-            let grants = self.grants.iter().filter(|grant| grant.credit_entitlement_id == *id).cloned();
+            let grants = self
+                .grants
+                .iter()
+                .filter(|grant| grant.credit_entitlement_id == *id)
+                .cloned();
             purses.insert(id.clone(), Purse::new(grants.collect()));
         }
         Draft {
@@ -86,7 +95,11 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
         for (grant, rest) in purse.expire(closing.period().end, closing.now) {
             draft.book.expired(&entitlement, &grant, &rest);
         }
-        grants_changed.extend(purse.into_changes().map(|(before, after)| GrantChange { before, after }));
+        grants_changed.extend(
+            purse
+                .into_changes()
+                .map(|(before, after)| GrantChange { before, after }),
+        );
     }
     let subscription = advanced(closing)?;
     let grants_new = opening::grants(&subscription, closing.now);
@@ -95,7 +108,9 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
     }
     let invoice = Some(invoice).filter(|invoice| !invoice.lines.is_empty());
     if let Some(invoice) = &invoice {
-        draft.book.invoiced(&invoice.invoice_id, invoice.total, invoice.currency);
+        draft
+            .book
+            .invoiced(&invoice.invoice_id, invoice.total, invoice.currency);
     }
     Ok(Settlement {
         expected_next_period: closing.subscription.next_period,
@@ -113,8 +128,16 @@ pub(super) fn bill(closing: &Closing) -> Result<(NewInvoice, Draft), BillingErro
     let corrections = adjustment::lines(closing, &mut draft)?;
     let mut lines = usage_lines(closing, &mut draft)?;
     lines.extend(corrections);
-    lines.extend(opening::base_fee(&closing.subscription, next_index(&closing.subscription)?)?);
-    let invoice = invoice(&closing.subscription, draft.invoice_id.clone(), lines, closing.now)?;
+    lines.extend(opening::base_fee(
+        &closing.subscription,
+        next_index(&closing.subscription)?,
+    )?);
+    let invoice = invoice(
+        &closing.subscription,
+        draft.invoice_id.clone(),
+        lines,
+        closing.now,
+    )?;
     let invoice = NewInvoice {
         period: Some(closing.period()),
         closes_period: Some(closing.subscription.next_period),
@@ -133,11 +156,18 @@ pub(super) fn invoice(
     now: Timestamp,
 ) -> Result<NewInvoice, MoneyError> {
     let sum = |total: i64, line: &InvoiceLine| total.checked_add(line.amount);
-    let total = lines.iter().try_fold(0_i64, sum).ok_or(MoneyError::Overflow)?;
+    let total = lines
+        .iter()
+        .try_fold(0_i64, sum)
+        .ok_or(MoneyError::Overflow)?;
     Ok(NewInvoice {
         invoice_id,
         // Nothing is owed: zero, or a correction in the customer's favour, which stays on its receivable account.
-        status: if total > 0 { InvoiceStatus::Issued } else { InvoiceStatus::Paid },
+        status: if total > 0 {
+            InvoiceStatus::Issued
+        } else {
+            InvoiceStatus::Paid
+        },
         customer_id: subscription.customer_id.clone(),
         subscription_id: subscription.subscription_id.clone(),
         product_id: subscription.product_id.clone(),
@@ -156,20 +186,35 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
     let mut used = credit_lines::burn(closing, draft)?;
     let period = closing.period();
     let mut lines = Vec::new();
-    for (price, reading) in closing.meters().filter(|(_, reading)| reading.total.events > 0) {
+    for (price, reading) in closing
+        .meters()
+        .filter(|(_, reading)| reading.total.events > 0)
+    {
         let quantity = &reading.total.quantity;
         match &price.pricing {
             MeterPricing::PerUnit { price_per_unit } => {
                 let charge = per_unit::charge(quantity, price.free_threshold, price_per_unit)?;
                 lines.push(line::usage(&reading.meter, period, &reading.total, charge));
             }
-            MeterPricing::Credits { credit_entitlement_id, .. } => {
+            MeterPricing::Credits {
+                credit_entitlement_id,
+                ..
+            } => {
                 let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
-                let terms = closing.subscription.credit_terms(credit_entitlement_id).ok_or_else(unattached)?;
+                let terms = closing
+                    .subscription
+                    .credit_terms(credit_entitlement_id)
+                    .ok_or_else(unattached)?;
                 let used = used.remove(&price.meter_id).ok_or_else(unattached)?;
                 let overage = line::credit_overage(&reading.meter, period, &used, terms)?;
                 let free = allowance::divide(quantity, price.free_threshold);
-                lines.push(line::credits(&reading.meter, period, &reading.total, free, used));
+                lines.push(line::credits(
+                    &reading.meter,
+                    period,
+                    &reading.total,
+                    free,
+                    used,
+                ));
                 lines.extend(overage);
             }
         }
@@ -178,7 +223,10 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
 }
 
 fn next_index(subscription: &Subscription) -> Result<u32, BillingError> {
-    Ok(subscription.next_period.checked_add(1).ok_or(crate::subscription::period::OutOfCalendar)?)
+    Ok(subscription
+        .next_period
+        .checked_add(1)
+        .ok_or(crate::subscription::period::OutOfCalendar)?)
 }
 
 /// Returns the subscription with the next period open, or expired when there is none.

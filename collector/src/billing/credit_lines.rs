@@ -30,13 +30,21 @@ struct Burner<'a> {
 }
 
 /// Burns credits for every meter of the period, books it, and returns what each meter used.
-pub(super) fn burn(closing: &Closing, draft: &mut Draft) -> Result<BTreeMap<MeterId, CreditUse>, BillingError> {
+pub(super) fn burn(
+    closing: &Closing,
+    draft: &mut Draft,
+) -> Result<BTreeMap<MeterId, CreditUse>, BillingError> {
     let mut used = BTreeMap::new();
     for terms in &closing.subscription.credit_entitlements {
         for burner in burn_one_kind(closing, draft, terms) {
             for draw in &burner.burned.draws {
                 let cause = format!("usage:{}", burner.meter_id);
-                draft.book.burned(&terms.credit_entitlement_id, &draft.invoice_id, &cause, draw);
+                draft.book.burned(
+                    &terms.credit_entitlement_id,
+                    &draft.invoice_id,
+                    &cause,
+                    draw,
+                );
             }
             used.insert(burner.meter_id.clone(), burner);
         }
@@ -44,16 +52,29 @@ pub(super) fn burn(closing: &Closing, draft: &mut Draft) -> Result<BTreeMap<Mete
     Ok(finish(closing, used))
 }
 
-fn burn_one_kind<'a>(closing: &'a Closing, draft: &mut Draft, terms: &CreditAttachment) -> Vec<Burner<'a>> {
-    let mut burners: Vec<Burner<'a>> =
-        closing.meters().filter_map(|(price, reading)| Burner::of(price, reading, terms)).collect();
-    let Some(purse) = draft.purses.get_mut(&terms.credit_entitlement_id) else { return burners };
+fn burn_one_kind<'a>(
+    closing: &'a Closing,
+    draft: &mut Draft,
+    terms: &CreditAttachment,
+) -> Vec<Burner<'a>> {
+    let mut burners: Vec<Burner<'a>> = closing
+        .meters()
+        .filter_map(|(price, reading)| Burner::of(price, reading, terms))
+        .collect();
+    let Some(purse) = draft.purses.get_mut(&terms.credit_entitlement_id) else {
+        return burners;
+    };
     for (index, span) in spans(closing, terms).into_iter().enumerate() {
         for burner in &mut burners {
-            let Some(need) = burner.needs.get(index) else { continue };
+            let Some(need) = burner.needs.get(index) else {
+                continue;
+            };
             let burned = purse.burn(need, Usable::Throughout(span), closing.now);
             burner.burned.uncovered += &burned.uncovered;
-            burned.draws.into_iter().for_each(|draw| add_draw(&mut burner.burned.draws, draw));
+            burned
+                .draws
+                .into_iter()
+                .for_each(|draw| add_draw(&mut burner.burned.draws, draw));
         }
     }
     burners
@@ -64,20 +85,43 @@ fn finish(closing: &Closing, used: BTreeMap<MeterId, Burner<'_>>) -> BTreeMap<Me
     let mut finished = BTreeMap::new();
     // In the order of the price, which is the order in which meters share an overage limit.
     for (price, _) in closing.meters() {
-        let MeterPricing::Credits { credit_entitlement_id, .. } = &price.pricing else { continue };
-        let Some(terms) = closing.subscription.credit_terms(credit_entitlement_id) else { continue };
-        let Some(burner) = used.get(&price.meter_id) else { continue };
+        let MeterPricing::Credits {
+            credit_entitlement_id,
+            ..
+        } = &price.pricing
+        else {
+            continue;
+        };
+        let Some(terms) = closing.subscription.credit_terms(credit_entitlement_id) else {
+            continue;
+        };
+        let Some(burner) = used.get(&price.meter_id) else {
+            continue;
+        };
         let already = invoiced.entry(credit_entitlement_id.as_str()).or_default();
         let overage_billed = overage::invoiced(terms, &burner.burned.uncovered, already);
         *already += &overage_billed;
-        finished.insert(price.meter_id.clone(), burner.credit_use(terms, overage_billed));
+        finished.insert(
+            price.meter_id.clone(),
+            burner.credit_use(terms, overage_billed),
+        );
     }
     finished
 }
 
 impl<'a> Burner<'a> {
-    fn of(price: &'a MeterPrice, reading: &'a MeterReading, terms: &CreditAttachment) -> Option<Self> {
-        let MeterPricing::Credits { credit_entitlement_id, meter_units_per_credit } = &price.pricing else { return None };
+    fn of(
+        price: &'a MeterPrice,
+        reading: &'a MeterReading,
+        terms: &CreditAttachment,
+    ) -> Option<Self> {
+        let MeterPricing::Credits {
+            credit_entitlement_id,
+            meter_units_per_credit,
+        } = &price.pricing
+        else {
+            return None;
+        };
         if *credit_entitlement_id != terms.credit_entitlement_id {
             return None;
         }
@@ -85,9 +129,18 @@ impl<'a> Burner<'a> {
             let chargeable = allowance::divide(quantity, price.free_threshold).chargeable;
             credits_for(&chargeable, meter_units_per_credit, terms.precision)
         };
-        let up_to = reading.up_to.iter().map(|(_, quantity)| quantity).chain([&reading.total.quantity]);
+        let up_to = reading
+            .up_to
+            .iter()
+            .map(|(_, quantity)| quantity)
+            .chain([&reading.total.quantity]);
         let needs = increments(up_to.map(cost).collect());
-        Some(Self { meter_id: &price.meter_id, units_per_credit: meter_units_per_credit, needs, burned: Burned::default() })
+        Some(Self {
+            meter_id: &price.meter_id,
+            units_per_credit: meter_units_per_credit,
+            needs,
+            burned: Burned::default(),
+        })
     }
 
     fn credit_use(&self, terms: &CreditAttachment, overage_billed: Decimal) -> CreditUse {
@@ -96,8 +149,13 @@ impl<'a> Burner<'a> {
             credit_entitlement_id: terms.credit_entitlement_id.clone(),
             unit: terms.credit_entitlement_unit.clone(),
             meter_units_per_credit: self.units_per_credit.clone(),
-            credits_needed: self.needs.iter().fold(Decimal::zero(), |sum, need| &sum + need),
-            credits_used: grants.iter().fold(Decimal::zero(), |sum, grant| &sum + &grant.amount),
+            credits_needed: self
+                .needs
+                .iter()
+                .fold(Decimal::zero(), |sum, need| &sum + need),
+            credits_used: grants
+                .iter()
+                .fold(Decimal::zero(), |sum, grant| &sum + &grant.amount),
             grants,
             overage_credits: self.burned.uncovered.clone(),
             overage_billed,
@@ -107,7 +165,10 @@ impl<'a> Burner<'a> {
 
 /// Names a draw on an invoice line.
 pub(super) fn grant_use(draw: &Draw) -> GrantUse {
-    GrantUse { grant_id: draw.grant_id.clone(), amount: draw.amount() }
+    GrantUse {
+        grant_id: draw.grant_id.clone(),
+        amount: draw.amount(),
+    }
 }
 
 /// Turns running totals into what each span adds, never negative and adding up to the last total.
@@ -117,7 +178,9 @@ pub(super) fn grant_use(draw: &Draw) -> GrantUse {
 fn increments(mut totals: Vec<Decimal>) -> Vec<Decimal> {
     let mut least: Option<Decimal> = None;
     for total in totals.iter_mut().rev() {
-        let bound = least.take().map_or_else(|| total.clone(), |least| least.min(total.clone()));
+        let bound = least
+            .take()
+            .map_or_else(|| total.clone(), |least| least.min(total.clone()));
         *total = bound.clone();
         least = Some(bound);
     }
@@ -135,10 +198,18 @@ fn spans(closing: &Closing, terms: &CreditAttachment) -> Vec<Period> {
             if *credit_entitlement_id == terms.credit_entitlement_id)
     };
     let period = closing.period();
-    let cuts = closing.meters().find(|(price, _)| of_kind(price)).map(|(_, reading)| &reading.up_to);
+    let cuts = closing
+        .meters()
+        .find(|(price, _)| of_kind(price))
+        .map(|(_, reading)| &reading.up_to);
     let mut start = period.start;
     let mut spans = Vec::new();
-    for end in cuts.into_iter().flatten().map(|(at, _)| *at).chain([period.end]) {
+    for end in cuts
+        .into_iter()
+        .flatten()
+        .map(|(at, _)| *at)
+        .chain([period.end])
+    {
         spans.push(Period { start, end });
         start = end;
     }
@@ -165,7 +236,9 @@ mod tests {
 
     #[test]
     fn increments_add_up_to_the_last_total_and_are_never_negative() {
-        let check = |totals: &[i64], expected: &[i64]| assert_eq!(increments(decimals(totals)), decimals(expected));
+        let check = |totals: &[i64], expected: &[i64]| {
+            assert_eq!(increments(decimals(totals)), decimals(expected))
+        };
         check(&[], &[]);
         check(&[7], &[7]);
         check(&[3, 3, 10], &[3, 0, 7]);

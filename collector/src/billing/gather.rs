@@ -38,13 +38,23 @@ pub(super) async fn gather<S: Storage + ?Sized>(
     let mut late = Vec::new();
     for (index, price) in subscription.price.usage_based().meters.iter().enumerate() {
         let known = catalog.meters.get(&price.meter_id);
-        let meter = known.cloned().ok_or_else(|| BillingError::UnknownMeter(price.meter_id.clone()))?;
+        let meter = known
+            .cloned()
+            .ok_or_else(|| BillingError::UnknownMeter(price.meter_id.clone()))?;
         late.extend(late_readings(storage, subscription, (index, &meter), &billed, &closed).await?);
         readings.push(read_meter(storage, subscription, price, meter, &grants).await?);
     }
     // Across meters the oldest usage comes first: it burns credits first.
     late.sort_by_key(|late| (late.period.start, late.meter_index));
-    Ok(Closing { subscription: subscription.clone(), readings, late, billed, grants, missing_agents, now })
+    Ok(Closing {
+        subscription: subscription.clone(),
+        readings,
+        late,
+        billed,
+        grants,
+        missing_agents,
+        now,
+    })
 }
 
 /// Returns all invoices of a subscription, oldest first.
@@ -53,7 +63,10 @@ pub(super) async fn invoices<S: Storage + ?Sized>(
     subscription: &Subscription,
 ) -> Result<Vec<Invoice>, BillingError> {
     let id = Some(subscription.subscription_id.clone());
-    let filter = InvoiceFilter { subscription_id: id, ..InvoiceFilter::default() };
+    let filter = InvoiceFilter {
+        subscription_id: id,
+        ..InvoiceFilter::default()
+    };
     let mut all = Vec::new();
     for number in 0.. {
         let page = Page::new(number, INVOICES_PER_PAGE);
@@ -68,10 +81,20 @@ pub(super) async fn invoices<S: Storage + ?Sized>(
     Ok(all)
 }
 
-async fn grants<S: Storage + ?Sized>(storage: &S, subscription: &Subscription) -> Result<Vec<Grant>, BillingError> {
+async fn grants<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+) -> Result<Vec<Grant>, BillingError> {
     let mut grants = Vec::new();
     for terms in &subscription.credit_entitlements {
-        grants.extend(storage.grants(&subscription.customer_id, Some(&terms.credit_entitlement_id)).await?);
+        grants.extend(
+            storage
+                .grants(
+                    &subscription.customer_id,
+                    Some(&terms.credit_entitlement_id),
+                )
+                .await?,
+        );
     }
     Ok(grants)
 }
@@ -88,18 +111,39 @@ async fn read_meter<S: Storage + ?Sized>(
     let customer = &subscription.customer_id;
     let total = reading::read(storage, customer, &meter, period).await?;
     let mut up_to = Vec::new();
-    if let MeterPricing::Credits { credit_entitlement_id, .. } = &price.pricing {
-        let of_kind = grants.iter().filter(|grant| grant.credit_entitlement_id == *credit_entitlement_id);
+    if let MeterPricing::Credits {
+        credit_entitlement_id,
+        ..
+    } = &price.pricing
+    {
+        let of_kind = grants
+            .iter()
+            .filter(|grant| grant.credit_entitlement_id == *credit_entitlement_id);
         for cut in Purse::new(of_kind.cloned().collect()).cuts(period) {
-            let part = Period { start: period.start, end: cut };
-            up_to.push((cut, reading::read(storage, customer, &meter, part).await?.quantity));
+            let part = Period {
+                start: period.start,
+                end: cut,
+            };
+            up_to.push((
+                cut,
+                reading::read(storage, customer, &meter, part)
+                    .await?
+                    .quantity,
+            ));
         }
     }
-    Ok(MeterReading { meter, total, up_to })
+    Ok(MeterReading {
+        meter,
+        total,
+        up_to,
+    })
 }
 
 /// Returns the closed periods whose late usage is still billed, oldest first.
-fn closed_periods(subscription: &Subscription, now: Timestamp) -> Result<Vec<Period>, BillingError> {
+fn closed_periods(
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<Vec<Period>, BillingError> {
     let horizon = now.saturating_sub(LATE_USAGE_AGE_MAX);
     let mut closed = Vec::new();
     for n in (0..subscription.next_period).rev() {
@@ -123,9 +167,14 @@ async fn late_readings<S: Storage + ?Sized>(
     billed: &Billed,
     closed: &[Period],
 ) -> Result<Vec<LateReading>, BillingError> {
-    let (Some(first), Some(last)) = (closed.first(), closed.last()) else { return Ok(Vec::new()) };
+    let (Some(first), Some(last)) = (closed.first(), closed.last()) else {
+        return Ok(Vec::new());
+    };
     let customer = &subscription.customer_id;
-    let whole = Period { start: first.start, end: last.end };
+    let whole = Period {
+        start: first.start,
+        end: last.end,
+    };
     let known = reading::read(storage, customer, meter, whole).await?.events;
     if known == billed.events_since(first.start, &meter.id) {
         return Ok(Vec::new());
@@ -133,9 +182,15 @@ async fn late_readings<S: Storage + ?Sized>(
     let mut late = Vec::new();
     for period in closed {
         let reading = reading::read(storage, customer, meter, *period).await?;
-        let before = billed.usage(period.start, &meter.id).map_or(0, |usage| usage.events);
+        let before = billed
+            .usage(period.start, &meter.id)
+            .map_or(0, |usage| usage.events);
         if reading.events != before {
-            late.push(LateReading { meter_index, period: *period, reading });
+            late.push(LateReading {
+                meter_index,
+                period: *period,
+                reading,
+            });
         }
     }
     Ok(late)

@@ -54,20 +54,36 @@ pub async fn history<S: Storage + ?Sized>(
     take: usize,
 ) -> Result<Vec<PeriodUsage>, BillingError> {
     let catalog = storage.catalog().await?;
-    let mut lines: Vec<InvoiceLine> =
-        gather::invoices(storage, subscription).await?.into_iter().flat_map(|invoice: Invoice| invoice.lines).collect();
+    let mut lines: Vec<InvoiceLine> = gather::invoices(storage, subscription)
+        .await?
+        .into_iter()
+        .flat_map(|invoice: Invoice| invoice.lines)
+        .collect();
     let is_open = subscription.status == SubscriptionStatus::Active;
     if is_open {
         lines.extend(preview(storage, subscription, now).await?.lines);
     }
-    let newest = if is_open { Some(subscription.next_period) } else { subscription.next_period.checked_sub(1) };
+    let newest = if is_open {
+        Some(subscription.next_period)
+    } else {
+        subscription.next_period.checked_sub(1)
+    };
     let mut periods = Vec::new();
     for n in (0..=newest.unwrap_or(0)).rev().skip(skip).take(take) {
-        let Some(period) = subscription.period(n)? else { continue };
+        let Some(period) = subscription.period(n)? else {
+            continue;
+        };
         let open = is_open && n == subscription.next_period;
         let meters = &subscription.price.usage_based().meters;
-        let meters = meters.iter().map(|price| meter_usage(price, subscription, period, &lines, &catalog)).collect();
-        periods.push(PeriodUsage { period, open, meters });
+        let meters = meters
+            .iter()
+            .map(|price| meter_usage(price, subscription, period, &lines, &catalog))
+            .collect();
+        periods.push(PeriodUsage {
+            period,
+            open,
+            meters,
+        });
     }
     Ok(periods)
 }
@@ -79,8 +95,9 @@ fn meter_usage(
     lines: &[InvoiceLine],
     catalog: &CatalogSnapshot,
 ) -> MeterUsage {
-    let of_meter =
-        |line: &&InvoiceLine| line.meter_id.as_ref() == Some(&price.meter_id) && line.service_period.start == period.start;
+    let of_meter = |line: &&InvoiceLine| {
+        line.meter_id.as_ref() == Some(&price.meter_id) && line.service_period.start == period.start
+    };
     let mut consumed_units = Decimal::zero();
     let mut total_price = 0_i64;
     for line in lines.iter().filter(of_meter) {
@@ -95,7 +112,10 @@ fn meter_usage(
     };
     MeterUsage {
         id: price.meter_id.clone(),
-        name: catalog.meters.get(&price.meter_id).map_or_else(String::new, |meter| meter.name.clone()),
+        name: catalog
+            .meters
+            .get(&price.meter_id)
+            .map_or_else(String::new, |meter| meter.name.clone()),
         chargeable_units: allowance::divide(&consumed_units, price.free_threshold).chargeable,
         consumed_units,
         free_threshold: price.free_threshold,

@@ -32,7 +32,12 @@ pub(super) fn base_fee(product_name: &str, served: Period, charge: Charge) -> In
 }
 
 /// Makes the line of a meter that money pays.
-pub(super) fn usage(meter: &Meter, period: Period, reading: &Reading, charge: Charge) -> InvoiceLine {
+pub(super) fn usage(
+    meter: &Meter,
+    period: Period,
+    reading: &Reading,
+    charge: Charge,
+) -> InvoiceLine {
     InvoiceLine {
         quantity: charge.quantity,
         free_quantity: charge.free_quantity,
@@ -45,7 +50,13 @@ pub(super) fn usage(meter: &Meter, period: Period, reading: &Reading, charge: Ch
 }
 
 /// Makes the line of a meter that credits pay. It costs no money itself: overage has a line of its own.
-pub(super) fn credits(meter: &Meter, period: Period, reading: &Reading, free: Allowance, used: CreditUse) -> InvoiceLine {
+pub(super) fn credits(
+    meter: &Meter,
+    period: Period,
+    reading: &Reading,
+    free: Allowance,
+    used: CreditUse,
+) -> InvoiceLine {
     InvoiceLine {
         free_quantity: free.free,
         credits: Some(used),
@@ -60,7 +71,9 @@ pub(super) fn credit_overage(
     used: &CreditUse,
     terms: &CreditAttachment,
 ) -> Result<Option<InvoiceLine>, MoneyError> {
-    let Some(price) = overage::price(terms).filter(|_| used.overage_billed.is_positive()) else { return Ok(None) };
+    let Some(price) = overage::price(terms).filter(|_| used.overage_billed.is_positive()) else {
+        return Ok(None);
+    };
     let amount_exact = &used.overage_billed * price;
     let amount = round_half_away(&amount_exact)?;
     Ok(Some(InvoiceLine {
@@ -76,7 +89,12 @@ pub(super) fn credit_overage(
 }
 
 /// Makes the frame of a line of `meter`: names, quantity and sources, and no charge yet.
-pub(super) fn of_meter(kind: LineKind, meter: &Meter, period: Period, reading: &Reading) -> InvoiceLine {
+pub(super) fn of_meter(
+    kind: LineKind,
+    meter: &Meter,
+    period: Period,
+    reading: &Reading,
+) -> InvoiceLine {
     InvoiceLine {
         kind,
         description: meter.name.clone(),

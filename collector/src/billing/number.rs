@@ -5,8 +5,9 @@ use submeter_common::time::Timestamp;
 /// Returns the calendar year (UTC) whose series an invoice issued at `issued_at` belongs to.
 #[must_use]
 pub fn series(issued_at: Timestamp) -> i16 {
-    jiff::Timestamp::from_microsecond(issued_at.as_micros())
-        .map_or(1970, |instant| instant.to_zoned(jiff::tz::TimeZone::UTC).year())
+    jiff::Timestamp::from_microsecond(issued_at.as_micros()).map_or(1970, |instant| {
+        instant.to_zoned(jiff::tz::TimeZone::UTC).year()
+    })
 }
 
 /// Writes the number of the `position`-th invoice (from 1) of a year: `INV-2025-000001`.

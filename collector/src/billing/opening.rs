@@ -63,7 +63,8 @@ pub enum OpeningError {
 /// [`OpeningError`] names the field.
 pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, OpeningError> {
     let subscription = subscription(new, now)?;
-    let fee = base_fee(&subscription, 0).map_err(|_| invalid("quantity", "expected a fixed fee that fits an amount"))?;
+    let fee = base_fee(&subscription, 0)
+        .map_err(|_| invalid("quantity", "expected a fixed fee that fits an amount"))?;
     let grants_new = grants(&subscription, now);
     let mut book = Book::new(subscription.customer_id.clone(), now);
     for grant in &grants_new {
@@ -90,13 +91,25 @@ pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, Open
 /// Makes the line of the base fee of period `n`; none without a fee or after the subscription's end.
 ///
 /// A last period that the subscription's end cuts short is charged by the share of its time.
-pub(super) fn base_fee(subscription: &Subscription, n: u32) -> Result<Option<InvoiceLine>, FeeError> {
+pub(super) fn base_fee(
+    subscription: &Subscription,
+    n: u32,
+) -> Result<Option<InvoiceLine>, FeeError> {
     let price = subscription.price.usage_based();
-    let Some(served) = subscription.period(n)?.filter(|_| price.fixed_price > 0) else { return Ok(None) };
+    let Some(served) = subscription.period(n)?.filter(|_| price.fixed_price > 0) else {
+        return Ok(None);
+    };
     let whole = subscription.whole_period(n)?;
-    let share = Share { served: micros(served), full: micros(whole) };
+    let share = Share {
+        served: micros(served),
+        full: micros(whole),
+    };
     let charge = flat::charge(price.fixed_price, subscription.quantity, share)?;
-    Ok(Some(line::base_fee(&subscription.product_name, served, charge)))
+    Ok(Some(line::base_fee(
+        &subscription.product_name,
+        served,
+        charge,
+    )))
 }
 
 /// Why a base fee cannot be computed.
@@ -122,13 +135,21 @@ pub(super) fn grants(subscription: &Subscription, now: Timestamp) -> Vec<Grant> 
     if subscription.status != SubscriptionStatus::Active {
         return Vec::new();
     }
-    subscription.credit_entitlements.iter().map(|terms| grant(subscription, terms, now)).collect()
+    subscription
+        .credit_entitlements
+        .iter()
+        .map(|terms| grant(subscription, terms, now))
+        .collect()
 }
 
 fn grant(subscription: &Subscription, terms: &CreditAttachment, now: Timestamp) -> Grant {
     let period = subscription.current_period;
     let n = subscription.next_period;
-    let cause = [subscription.subscription_id.as_str(), terms.credit_entitlement_id.as_str(), &n.to_string()];
+    let cause = [
+        subscription.subscription_id.as_str(),
+        terms.credit_entitlement_id.as_str(),
+        &n.to_string(),
+    ];
     Grant {
         grant_id: GrantId::derived(&cause),
         customer_id: subscription.customer_id.clone(),
@@ -165,14 +186,25 @@ fn subscription(new: NewSubscription<'_>, now: Timestamp) -> Result<Subscription
     let price = product.price.usage_based();
     let anchor = new.start.unwrap_or(now).truncate_to_minute();
     if anchor > now {
-        return Err(invalid("start_date", "expected an instant that is not in the future"));
+        return Err(invalid(
+            "start_date",
+            "expected an instant that is not in the future",
+        ));
     }
-    let beyond = |OutOfCalendar| invalid("start_date", "expected a subscription that ends before the year 6000");
+    let beyond = |OutOfCalendar| {
+        invalid(
+            "start_date",
+            "expected a subscription that ends before the year 6000",
+        )
+    };
     let ends_at = period::boundary(anchor, price.subscription_period, 1).map_err(beyond)?;
     let first = period::period(anchor, price.payment_frequency, 0).map_err(beyond)?;
-    let limit = period::boundary(anchor, price.payment_frequency, BACKDATED_PERIODS_MAX).map_err(beyond)?;
+    let limit =
+        period::boundary(anchor, price.payment_frequency, BACKDATED_PERIODS_MAX).map_err(beyond)?;
     if limit <= now {
-        let message = format!("expected a start after which at most {BACKDATED_PERIODS_MAX} billing periods are over");
+        let message = format!(
+            "expected a start after which at most {BACKDATED_PERIODS_MAX} billing periods are over"
+        );
         return Err(invalid("start_date", message));
     }
     Ok(Subscription {
@@ -188,7 +220,10 @@ fn subscription(new: NewSubscription<'_>, now: Timestamp) -> Result<Subscription
         anchor,
         ends_at,
         next_period: 0,
-        current_period: Period { start: first.start, end: first.end.min(ends_at) },
+        current_period: Period {
+            start: first.start,
+            end: first.end.min(ends_at),
+        },
         billing: new.billing,
         metadata: new.metadata,
         created_at: now,
@@ -201,5 +236,8 @@ fn micros(period: Period) -> i64 {
 }
 
 fn invalid(field: &'static str, message: impl Into<String>) -> OpeningError {
-    OpeningError::Invalid { field, message: message.into() }
+    OpeningError::Invalid {
+        field,
+        message: message.into(),
+    }
 }

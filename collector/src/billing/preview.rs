@@ -16,5 +16,8 @@ pub async fn preview<S: Storage + ?Sized>(
 ) -> Result<NewInvoice, BillingError> {
     let closing = gather::gather(storage, subscription, Vec::new(), now).await?;
     let (invoice, _) = close::bill(&closing)?;
-    Ok(NewInvoice { complete: false, ..invoice })
+    Ok(NewInvoice {
+        complete: false,
+        ..invoice
+    })
 }

@@ -6,9 +6,7 @@ use crate::{
     storage::UsageStore,
     usage::{Cell, Source},
 };
-use submeter_common::{
-    CustomerId, Meter, Period, Timestamp,
-};
+use submeter_common::{CustomerId, Meter, Period, Timestamp};
 
 /// What a meter came to over a period, all groups together.
 #[derive(Clone, Eq, PartialEq, Debug, Default)]
@@ -41,7 +39,12 @@ pub(super) async fn read<S: UsageStore + ?Sized>(
 ) -> Result<Reading, BillingError> {
     let mut whole = Cell::identity(meter.aggregation.kind);
     for group in storage.usage(customer, &meter.id, period).await? {
-        whole.merge(&group.cell).map_err(|error| BillingError::Usage { meter_id: meter.id.clone(), error })?;
+        whole
+            .merge(&group.cell)
+            .map_err(|error| BillingError::Usage {
+                meter_id: meter.id.clone(),
+                error,
+            })?;
     }
     Ok(Reading {
         quantity: Decimal::from(&whole.partial.value()),

@@ -62,7 +62,13 @@ pub async fn close_due<S: Storage + ?Sized>(
 ) -> Result<RunReport, StorageError> {
     // Agents are read before any usage: a watermark then never promises more than the usage that is read after it.
     let agents = storage.agents().await?;
-    let mut run = Run { storage, agents, now: clock.now(), completeness_wait, report: RunReport::default() };
+    let mut run = Run {
+        storage,
+        agents,
+        now: clock.now(),
+        completeness_wait,
+        report: RunReport::default(),
+    };
     let mut after = None;
     loop {
         let due = storage.due(run.now, after.as_ref(), DUE_BATCH).await?;
@@ -90,7 +96,9 @@ impl<S: Storage + ?Sized> Run<'_, S> {
     /// Closes the subscription's periods in order until one is not due, has to wait, or cannot be billed.
     async fn close_all(&mut self, mut subscription: Subscription) -> Result<(), StorageError> {
         while is_due(&subscription, self.now) {
-            let Some(missing) = self.missing_agents(&subscription) else { return Ok(()) };
+            let Some(missing) = self.missing_agents(&subscription) else {
+                return Ok(());
+            };
             match self.close_one(&subscription, missing).await {
                 Ok(Some(next)) => subscription = next,
                 // Somebody else settled this period; the next run sees what is left.
@@ -135,7 +143,11 @@ impl<S: Storage + ?Sized> Run<'_, S> {
                 self.report.waiting_count += 1;
                 if self.report.waiting.len() < REPORT_ENTRIES_MAX {
                     let subscription_id = subscription.subscription_id.clone();
-                    self.report.waiting.push(Waiting { subscription_id, period_end, agents });
+                    self.report.waiting.push(Waiting {
+                        subscription_id,
+                        period_end,
+                        agents,
+                    });
                 }
                 None
             }

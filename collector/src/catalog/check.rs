@@ -1,6 +1,9 @@
 //! What a definition must fulfil so that every later bill can be computed.
 
-use super::{CatalogError, CatalogErrorKind as Kind, Frequency, Interval, MeterPrice, MeterPricing, Price, Product};
+use super::{
+    CatalogError, CatalogErrorKind as Kind, Frequency, Interval, MeterPrice, MeterPricing, Price,
+    Product,
+};
 use crate::{
     credits::{CreditAttachment, CreditEntitlement},
     money::Decimal,
@@ -30,15 +33,23 @@ pub(super) fn product(
 ) -> Result<(), CatalogError> {
     name("name", &product.name)?;
     price(&product.price, meters)?;
-    attachments(&product.credit_entitlements, product.price.currency(), entitlements)?;
-    credit_meters(&product.price.usage_based().meters, &product.credit_entitlements)
+    attachments(
+        &product.credit_entitlements,
+        product.price.currency(),
+        entitlements,
+    )?;
+    credit_meters(
+        &product.price.usage_based().meters,
+        &product.credit_entitlements,
+    )
 }
 
 /// Checks a name for people.
 pub(crate) fn name(field: &str, value: &str) -> Result<(), CatalogError> {
     let length = value.chars().count();
     if length == 0 || length > NAME_CHARS_MAX || value.chars().any(char::is_control) {
-        let message = format!("expected 1 to {NAME_CHARS_MAX} characters, none of them a control character");
+        let message =
+            format!("expected 1 to {NAME_CHARS_MAX} characters, none of them a control character");
         return Err(CatalogError::invalid(field, message));
     }
     Ok(())
@@ -47,30 +58,59 @@ pub(crate) fn name(field: &str, value: &str) -> Result<(), CatalogError> {
 fn price(price: &Price, meters: &[Meter]) -> Result<(), CatalogError> {
     let price = price.usage_based();
     if price.fixed_price < 0 {
-        return Err(CatalogError::invalid("price.fixed_price", "expected 0 or more minor units"));
+        return Err(CatalogError::invalid(
+            "price.fixed_price",
+            "expected 0 or more minor units",
+        ));
     }
     if price.discount != 0 {
-        return Err(CatalogError::unsupported("price.discount", "expected 0: discounts are not billed by this version"));
+        return Err(CatalogError::unsupported(
+            "price.discount",
+            "expected 0: discounts are not billed by this version",
+        ));
     }
     if price.purchasing_power_parity {
         let message = "expected false: purchasing power parity is not billed by this version";
-        return Err(CatalogError::unsupported("price.purchasing_power_parity", message));
+        return Err(CatalogError::unsupported(
+            "price.purchasing_power_parity",
+            message,
+        ));
     }
     frequency("price.payment_frequency", price.payment_frequency)?;
     frequency("price.subscription_period", price.subscription_period)?;
     if price.meters.len() > METERS_MAX {
-        return Err(CatalogError::invalid("price.meters", format!("expected at most {METERS_MAX} meters")));
+        return Err(CatalogError::invalid(
+            "price.meters",
+            format!("expected at most {METERS_MAX} meters"),
+        ));
     }
     let mut seen = BTreeSet::new();
     for (index, entry) in price.meters.iter().enumerate() {
         let path = format!("price.meters[{index}]");
         if !seen.insert(&entry.meter_id) {
-            let message = format!("expected each meter once; {} is priced twice", entry.meter_id);
-            return Err(CatalogError::of(Kind::DuplicateMeters, format!("{path}.meter_id"), message));
+            let message = format!(
+                "expected each meter once; {} is priced twice",
+                entry.meter_id
+            );
+            return Err(CatalogError::of(
+                Kind::DuplicateMeters,
+                format!("{path}.meter_id"),
+                message,
+            ));
         }
-        if !meters.iter().any(|meter| meter.id == entry.meter_id && !meter.archived) {
-            let message = format!("expected an active meter; {} is unknown or archived", entry.meter_id);
-            return Err(CatalogError::of(Kind::MissingMeters, format!("{path}.meter_id"), message));
+        if !meters
+            .iter()
+            .any(|meter| meter.id == entry.meter_id && !meter.archived)
+        {
+            let message = format!(
+                "expected an active meter; {} is unknown or archived",
+                entry.meter_id
+            );
+            return Err(CatalogError::of(
+                Kind::MissingMeters,
+                format!("{path}.meter_id"),
+                message,
+            ));
         }
         meter_price(&path, entry)?;
     }
@@ -85,7 +125,10 @@ fn frequency(field: &str, frequency: Frequency) -> Result<(), CatalogError> {
         Interval::Year => YEARS_MAX,
     };
     if frequency.count == 0 || frequency.count > count_max {
-        let message = format!("expected 1 to {count_max} for the interval {}", frequency.interval.as_str());
+        let message = format!(
+            "expected 1 to {count_max} for the interval {}",
+            frequency.interval.as_str()
+        );
         return Err(CatalogError::invalid(format!("{field}_count"), message));
     }
     Ok(())
@@ -93,18 +136,30 @@ fn frequency(field: &str, frequency: Frequency) -> Result<(), CatalogError> {
 
 fn meter_price(path: &str, entry: &MeterPrice) -> Result<(), CatalogError> {
     if entry.free_threshold < 0 {
-        return Err(CatalogError::invalid(format!("{path}.free_threshold"), "expected 0 or more units"));
+        return Err(CatalogError::invalid(
+            format!("{path}.free_threshold"),
+            "expected 0 or more units",
+        ));
     }
     match &entry.pricing {
-        MeterPricing::PerUnit { price_per_unit } => unit_price(&format!("{path}.price_per_unit"), price_per_unit),
-        MeterPricing::Credits { meter_units_per_credit, .. } => {
+        MeterPricing::PerUnit { price_per_unit } => {
+            unit_price(&format!("{path}.price_per_unit"), price_per_unit)
+        }
+        MeterPricing::Credits {
+            meter_units_per_credit,
+            ..
+        } => {
             let whole = meter_units_per_credit.whole_digits() <= UNITS_PER_CREDIT_WHOLE_DIGITS_MAX;
             let fraction = meter_units_per_credit.fraction_digits() <= PRICE_FRACTION_DIGITS_MAX;
             if meter_units_per_credit.is_positive() && whole && fraction {
                 return Ok(());
             }
-            let message = "expected more than 0, with at most 18 digits before and 12 after the point";
-            Err(CatalogError::invalid(format!("{path}.meter_units_per_credit"), message))
+            let message =
+                "expected more than 0, with at most 18 digits before and 12 after the point";
+            Err(CatalogError::invalid(
+                format!("{path}.meter_units_per_credit"),
+                message,
+            ))
         }
     }
 }
@@ -116,7 +171,8 @@ pub(crate) fn unit_price(field: &str, price: &Decimal) -> Result<(), CatalogErro
     if price.is_positive() && whole && fraction {
         return Ok(());
     }
-    let message = "expected minor units above 0, with at most 5 digits before and 12 after the point";
+    let message =
+        "expected minor units above 0, with at most 5 digits before and 12 after the point";
     Err(CatalogError::invalid(field, message))
 }
 
@@ -134,22 +190,47 @@ fn attachments(
         let path = format!("credit_entitlements[{index}]");
         let id = &attachment.credit_entitlement_id;
         if !seen.insert(id) {
-            return Err(CatalogError::invalid(format!("{path}.credit_entitlement_id"), "expected each entitlement once"));
+            return Err(CatalogError::invalid(
+                format!("{path}.credit_entitlement_id"),
+                "expected each entitlement once",
+            ));
         }
-        if !entitlements.iter().any(|known| known.id == *id && !known.archived) {
-            let message = format!("expected an active credit entitlement; {id} is unknown or deleted");
-            return Err(CatalogError::of(Kind::MissingEntitlement, format!("{path}.credit_entitlement_id"), message));
+        if !entitlements
+            .iter()
+            .any(|known| known.id == *id && !known.archived)
+        {
+            let message =
+                format!("expected an active credit entitlement; {id} is unknown or deleted");
+            return Err(CatalogError::of(
+                Kind::MissingEntitlement,
+                format!("{path}.credit_entitlement_id"),
+                message,
+            ));
         }
         attachment.check(&path, currency)?;
     }
     Ok(())
 }
 
-fn credit_meters(meters: &[MeterPrice], attachments: &[CreditAttachment]) -> Result<(), CatalogError> {
+fn credit_meters(
+    meters: &[MeterPrice],
+    attachments: &[CreditAttachment],
+) -> Result<(), CatalogError> {
     for (index, entry) in meters.iter().enumerate() {
-        let MeterPricing::Credits { credit_entitlement_id, .. } = &entry.pricing else { continue };
-        if attachments.iter().all(|attachment| attachment.credit_entitlement_id != *credit_entitlement_id) {
-            let message = format!("expected an entitlement of this product's credit_entitlements, not {credit_entitlement_id}");
+        let MeterPricing::Credits {
+            credit_entitlement_id,
+            ..
+        } = &entry.pricing
+        else {
+            continue;
+        };
+        if attachments
+            .iter()
+            .all(|attachment| attachment.credit_entitlement_id != *credit_entitlement_id)
+        {
+            let message = format!(
+                "expected an entitlement of this product's credit_entitlements, not {credit_entitlement_id}"
+            );
             let field = format!("price.meters[{index}].credit_entitlement_id");
             return Err(CatalogError::of(Kind::MissingEntitlement, field, message));
         }

@@ -116,7 +116,9 @@ impl Product {
             tax_category: update.tax_category.unwrap_or(before.tax_category),
             metadata: update.metadata.unwrap_or(before.metadata),
             price: update.price.unwrap_or(before.price),
-            credit_entitlements: update.credit_entitlements.unwrap_or(before.credit_entitlements),
+            credit_entitlements: update
+                .credit_entitlements
+                .unwrap_or(before.credit_entitlements),
             updated_at: now,
             ..before
         };

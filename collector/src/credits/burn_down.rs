@@ -14,7 +14,9 @@ use submeter_common::time::{Period, Timestamp};
 /// `units_per_credit` is above zero by the checks of the catalog; a zero would cost nothing.
 #[must_use]
 pub fn credits_for(units: &Decimal, units_per_credit: &Decimal, precision: u8) -> Decimal {
-    units.divided_rounded(units_per_credit, precision).unwrap_or_default()
+    units
+        .divided_rounded(units_per_credit, precision)
+        .unwrap_or_default()
 }
 
 /// A customer's grants of one kind of credits, as they are burned.
@@ -66,7 +68,10 @@ impl Purse {
     #[must_use]
     pub fn new(mut grants: Vec<Grant>) -> Self {
         grants.sort_by(burning_order);
-        Self { before: grants.clone(), grants }
+        Self {
+            before: grants.clone(),
+            grants,
+        }
     }
 
     /// Burns `need` credits for usage that took place in `when`.
@@ -87,18 +92,32 @@ impl Purse {
             grant.remaining -= &from_remaining;
             grant.expired -= &from_expired;
             grant.updated_at = now;
-            draws.push(Draw { grant_id: grant.grant_id.clone(), from_remaining, from_expired });
+            draws.push(Draw {
+                grant_id: grant.grant_id.clone(),
+                from_remaining,
+                from_expired,
+            });
         }
-        Burned { draws, uncovered: left }
+        Burned {
+            draws,
+            uncovered: left,
+        }
     }
 
     /// Gives back `amount` of the credits that `taken` lists, in the reverse order of burning, because a correction says that
     /// less was used. What has expired meanwhile comes back as expired. The draws are negative.
-    pub fn give_back(&mut self, amount: &Decimal, taken: &BTreeMap<GrantId, Decimal>, now: Timestamp) -> Vec<Draw> {
+    pub fn give_back(
+        &mut self,
+        amount: &Decimal,
+        taken: &BTreeMap<GrantId, Decimal>,
+        now: Timestamp,
+    ) -> Vec<Draw> {
         let mut left = amount.clone().or_zero();
         let mut draws = Vec::new();
         for grant in self.grants.iter_mut().rev() {
-            let Some(held) = taken.get(&grant.grant_id) else { continue };
+            let Some(held) = taken.get(&grant.grant_id) else {
+                continue;
+            };
             let back = held.clone().min(left.clone());
             if !back.is_positive() {
                 continue;
@@ -106,7 +125,11 @@ impl Purse {
             left -= &back;
             grant.updated_at = now;
             let expired = grant.expires_at.is_some_and(|end| end <= now);
-            let draw = |from_remaining, from_expired| Draw { grant_id: grant.grant_id.clone(), from_remaining, from_expired };
+            let draw = |from_remaining, from_expired| Draw {
+                grant_id: grant.grant_id.clone(),
+                from_remaining,
+                from_expired,
+            };
             if expired {
                 grant.expired += &back;
                 draws.push(draw(Decimal::zero(), -&back));
@@ -121,7 +144,9 @@ impl Purse {
     /// Forfeits what is left of the grants that have expired at `at`; returns them with the forfeited amounts.
     pub fn expire(&mut self, at: Timestamp, now: Timestamp) -> Vec<(GrantId, Decimal)> {
         let mut forfeited = Vec::new();
-        let due = |grant: &&mut Grant| grant.expires_at.is_some_and(|end| end <= at) && !grant.remaining.is_zero();
+        let due = |grant: &&mut Grant| {
+            grant.expires_at.is_some_and(|end| end <= at) && !grant.remaining.is_zero()
+        };
         for grant in self.grants.iter_mut().filter(due) {
             let rest = std::mem::take(&mut grant.remaining);
             grant.expired += &rest;
@@ -149,7 +174,10 @@ impl Purse {
 
     /// Returns each grant that changed, before and after.
     pub fn into_changes(self) -> impl Iterator<Item = (Grant, Grant)> {
-        self.before.into_iter().zip(self.grants).filter(|(before, after)| before != after)
+        self.before
+            .into_iter()
+            .zip(self.grants)
+            .filter(|(before, after)| before != after)
     }
 }
 
@@ -158,8 +186,12 @@ impl Usable {
         let begins = grant.effective_at.truncate_to_minute();
         let ends = grant.expires_at.map(Timestamp::truncate_to_minute);
         match self {
-            Self::Throughout(span) => begins <= span.start && ends.is_none_or(|end| span.end <= end),
-            Self::SomeTimeIn(period) => begins < period.end && ends.is_none_or(|end| period.start < end),
+            Self::Throughout(span) => {
+                begins <= span.start && ends.is_none_or(|end| span.end <= end)
+            }
+            Self::SomeTimeIn(period) => {
+                begins < period.end && ends.is_none_or(|end| period.start < end)
+            }
         }
     }
 }

@@ -122,7 +122,10 @@ impl CreditEntitlement {
         check::name("name", &self.name)?;
         check::name("unit", &self.unit)?;
         if self.precision > PRECISION_MAX {
-            return Err(CatalogError::invalid("precision", "expected 0 to 10 digits after the point"));
+            return Err(CatalogError::invalid(
+                "precision",
+                "expected 0 to 10 digits after the point",
+            ));
         }
         let terms = Terms {
             prefix: String::new(),
@@ -169,7 +172,10 @@ impl CreditAttachment {
     pub fn check(&self, path: &str, currency: Currency) -> Result<(), CatalogError> {
         let credits = format!("{path}.credits_amount");
         check_credits(&credits, &self.credits_amount, self.precision)?;
-        if self.low_balance_threshold_percent.is_some_and(|percent| percent > 100) {
+        if self
+            .low_balance_threshold_percent
+            .is_some_and(|percent| percent > 100)
+        {
             let field = format!("{path}.low_balance_threshold_percent");
             return Err(CatalogError::invalid(field, "expected 0 to 100 percent"));
         }
@@ -193,7 +199,10 @@ impl CreditAttachment {
         }
         if self.price_per_unit.is_none() {
             let message = "expected a price per credit, because overage is invoiced";
-            return Err(CatalogError::invalid(format!("{path}.price_per_unit"), message));
+            return Err(CatalogError::invalid(
+                format!("{path}.price_per_unit"),
+                message,
+            ));
         }
         if self.currency.is_some_and(|told| told != currency) {
             let message = format!("expected {currency}, the currency of the product's price");
@@ -208,11 +217,14 @@ impl CreditAttachment {
 /// # Errors
 /// Names `field` and what was expected.
 pub fn check_credits(field: &str, amount: &Decimal, precision: u8) -> Result<(), CatalogError> {
-    let fits = amount.whole_digits() <= CREDITS_WHOLE_DIGITS_MAX && amount.fraction_digits() <= usize::from(precision);
+    let fits = amount.whole_digits() <= CREDITS_WHOLE_DIGITS_MAX
+        && amount.fraction_digits() <= usize::from(precision);
     if amount.is_positive() && fits {
         return Ok(());
     }
-    let message = format!("expected more than 0 credits, at most 18 digits before and {precision} after the point");
+    let message = format!(
+        "expected more than 0 credits, at most 18 digits before and {precision} after the point"
+    );
     Err(CatalogError::invalid(field, message))
 }
 
@@ -233,20 +245,36 @@ impl Terms<'_> {
         let field = |name: &str| format!("{}{name}", self.prefix);
         if self.rollover.enabled {
             let message = "expected false: rollover is not billed by this version";
-            return Err(CatalogError::unsupported(field("rollover_enabled"), message));
+            return Err(CatalogError::unsupported(
+                field("rollover_enabled"),
+                message,
+            ));
         }
-        if matches!(self.behavior, OverageBehavior::CarryDeficit | OverageBehavior::CarryDeficitAutoRepay) {
+        if matches!(
+            self.behavior,
+            OverageBehavior::CarryDeficit | OverageBehavior::CarryDeficitAutoRepay
+        ) {
             let message = "expected forgive_at_reset or invoice_at_billing: carried deficits are not billed by this version";
-            return Err(CatalogError::unsupported(field("overage_behavior"), message));
+            return Err(CatalogError::unsupported(
+                field("overage_behavior"),
+                message,
+            ));
         }
-        if self.expires_after_days.is_some_and(|days| days == 0 || days > EXPIRY_DAYS_MAX) {
+        if self
+            .expires_after_days
+            .is_some_and(|days| days == 0 || days > EXPIRY_DAYS_MAX)
+        {
             let message = format!("expected 1 to {EXPIRY_DAYS_MAX} days");
             return Err(CatalogError::invalid(field("expires_after_days"), message));
         }
         if let Some(limit) = self.limit {
             let fits = limit.whole_digits() <= CREDITS_WHOLE_DIGITS_MAX;
-            if limit.is_negative() || !fits || limit.fraction_digits() > usize::from(self.precision) {
-                let message = format!("expected 0 or more credits with at most {} digits after the point", self.precision);
+            if limit.is_negative() || !fits || limit.fraction_digits() > usize::from(self.precision)
+            {
+                let message = format!(
+                    "expected 0 or more credits with at most {} digits after the point",
+                    self.precision
+                );
                 return Err(CatalogError::invalid(field("overage_limit"), message));
             }
         }

@@ -9,7 +9,8 @@ use crate::money::Decimal;
 /// the agreed limit was never agreed to be paid.
 #[must_use]
 pub fn invoiced(terms: &CreditAttachment, uncovered: &Decimal, already: &Decimal) -> Decimal {
-    let invoiced = terms.overage_enabled && terms.overage_behavior == OverageBehavior::InvoiceAtBilling;
+    let invoiced =
+        terms.overage_enabled && terms.overage_behavior == OverageBehavior::InvoiceAtBilling;
     if !invoiced {
         return Decimal::zero();
     }

@@ -17,7 +17,10 @@ pub struct UnknownCurrency;
 
 impl Currency {
     /// The US dollar, 2 minor digits.
-    pub const USD: Self = Self { code: "USD", minor_digits: 2 };
+    pub const USD: Self = Self {
+        code: "USD",
+        minor_digits: 2,
+    };
 
     /// Looks a currency up by its upper-case code.
     ///
@@ -67,7 +70,8 @@ impl<'de> Deserialize<'de> for Currency {
 // Currencies with four digits (CLF, UYW) are units of account, not of payment, and are left out. A few withdrawn codes
 // (ANG, BGN, HRK, SLL, …) stay, because clients of the compatible API still know them.
 const NO_DIGITS: &[&str] = &[
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF",
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",
+    "XAF", "XOF", "XPF",
 ];
 const THREE_DIGITS: &[&str] = &["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
 #[rustfmt::skip]

@@ -56,14 +56,20 @@ impl Decimal {
         if scale > 0 {
             return None;
         }
-        let power = u32::try_from(scale.unsigned_abs()).ok().filter(|power| *power <= 18)?;
+        let power = u32::try_from(scale.unsigned_abs())
+            .ok()
+            .filter(|power| *power <= 18)?;
         i64::try_from(&(digits * BigInt::from(10).pow(power))).ok()
     }
 
     /// Rounds to `digits` after the point, half away from zero.
     #[must_use]
     pub fn rounded(&self, digits: u8) -> Self {
-        Self(self.0.with_scale_round(i64::from(digits), RoundingMode::HalfUp).normalized())
+        Self(
+            self.0
+                .with_scale_round(i64::from(digits), RoundingMode::HalfUp)
+                .normalized(),
+        )
     }
 
     /// Divides and rounds to `digits` after the point, half away from zero, without any rounding in between.
@@ -80,8 +86,14 @@ impl Decimal {
         let shift = denominator_scale - numerator_scale + i64::from(digits);
         let (mut above, mut below) = (numerator, denominator);
         let power = BigInt::from(10).pow(u32::try_from(shift.unsigned_abs()).ok()?);
-        if shift >= 0 { above *= power } else { below *= power }
-        Some(Self(BigDecimal::new(quotient_half_away(&above, &below), i64::from(digits)).normalized()))
+        if shift >= 0 {
+            above *= power
+        } else {
+            below *= power
+        }
+        Some(Self(
+            BigDecimal::new(quotient_half_away(&above, &below), i64::from(digits)).normalized(),
+        ))
     }
 
     /// Whether the value is zero.
@@ -105,21 +117,31 @@ impl Decimal {
     /// Returns the value, or zero for a negative one.
     #[must_use]
     pub fn or_zero(self) -> Self {
-        if self.is_negative() { Self::zero() } else { self }
+        if self.is_negative() {
+            Self::zero()
+        } else {
+            self
+        }
     }
 
     /// Number of digits before the point, without leading zeros: 0 for `0.5`.
     #[must_use]
     pub fn whole_digits(&self) -> usize {
         let text = self.to_string();
-        let whole = text.trim_start_matches('-').split('.').next().unwrap_or_default();
+        let whole = text
+            .trim_start_matches('-')
+            .split('.')
+            .next()
+            .unwrap_or_default();
         whole.trim_start_matches('0').len()
     }
 
     /// Number of digits after the point, without trailing zeros.
     #[must_use]
     pub fn fraction_digits(&self) -> usize {
-        self.to_string().split_once('.').map_or(0, |(_, fraction)| fraction.len())
+        self.to_string()
+            .split_once('.')
+            .map_or(0, |(_, fraction)| fraction.len())
     }
 }
 

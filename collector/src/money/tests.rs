@@ -17,7 +17,9 @@ fn minor(major: &str, currency: &str) -> i64 {
 
 #[test]
 fn oracle_rounding_cases_hold() {
-    let check = |id: &str, major: &str, expected: i64| assert_eq!(minor(major, "USD"), expected, "{id} {major}");
+    let check = |id: &str, major: &str, expected: i64| {
+        assert_eq!(minor(major, "USD"), expected, "{id} {major}")
+    };
     check("N1", "1.23456789", 123);
     check("N1", "1.23556789", 124);
     check("N11", "0.005", 1);
@@ -37,7 +39,13 @@ fn oracle_rounding_cases_hold() {
 fn minor_units_follow_the_currency() {
     assert_eq!(minor("499.5", "JPY"), 500);
     assert_eq!(minor("1.2345", "KWD"), 1235);
-    let shown = |minor, code| Money { minor, currency: Currency::parse(code).unwrap() }.to_string();
+    let shown = |minor, code| {
+        Money {
+            minor,
+            currency: Currency::parse(code).unwrap(),
+        }
+        .to_string()
+    };
     assert_eq!(shown(3000, "USD"), "30.00 USD");
     assert_eq!(shown(-5, "USD"), "-0.05 USD");
     assert_eq!(shown(500, "JPY"), "500 JPY");
@@ -59,16 +67,37 @@ fn amounts_of_two_currencies_do_not_add() {
     let (usd, eur) = (Currency::USD, Currency::parse("EUR").unwrap());
     let one = |currency| Money { minor: 1, currency };
     assert_eq!(one(usd).checked_add(one(eur)), None);
-    assert_eq!(one(usd).checked_add(one(usd)), Some(Money { minor: 2, currency: usd }));
-    assert_eq!(Money { minor: i64::MAX, currency: usd }.checked_add(one(usd)), None);
+    assert_eq!(
+        one(usd).checked_add(one(usd)),
+        Some(Money {
+            minor: 2,
+            currency: usd
+        })
+    );
+    assert_eq!(
+        Money {
+            minor: i64::MAX,
+            currency: usd
+        }
+        .checked_add(one(usd)),
+        None
+    );
 }
 
 #[test]
 fn decimals_are_plain_and_canonical() {
-    for (text, shown) in [("0", "0"), ("-0.0", "0"), ("+12.50", "12.5"), ("1000", "1000"), ("0.000000000001", "0.000000000001")] {
+    for (text, shown) in [
+        ("0", "0"),
+        ("-0.0", "0"),
+        ("+12.50", "12.5"),
+        ("1000", "1000"),
+        ("0.000000000001", "0.000000000001"),
+    ] {
         assert_eq!(decimal(text).to_string(), shown);
     }
-    for wrong in ["", "-", ".", "1.", ".5", "1e3", "0x1", " 1", "1 ", "1,5", "NaN", "--1", "1.2.3"] {
+    for wrong in [
+        "", "-", ".", "1.", ".5", "1e3", "0x1", " 1", "1 ", "1,5", "NaN", "--1", "1.2.3",
+    ] {
         assert_eq!(Decimal::parse(wrong), Err(DecimalError), "{wrong}");
     }
     assert_eq!(Decimal::parse(&"9".repeat(300)), Err(DecimalError));
@@ -76,24 +105,55 @@ fn decimals_are_plain_and_canonical() {
 
 #[test]
 fn digits_are_counted_on_both_sides_of_the_point() {
-    for (text, whole, fraction) in [("0.5", 0, 1), ("99999.000000000001", 5, 12), ("-10", 2, 0), ("0", 0, 0)] {
-        assert_eq!((decimal(text).whole_digits(), decimal(text).fraction_digits()), (whole, fraction), "{text}");
+    for (text, whole, fraction) in [
+        ("0.5", 0, 1),
+        ("99999.000000000001", 5, 12),
+        ("-10", 2, 0),
+        ("0", 0, 0),
+    ] {
+        assert_eq!(
+            (
+                decimal(text).whole_digits(),
+                decimal(text).fraction_digits()
+            ),
+            (whole, fraction),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn amounts_beyond_an_i64_are_errors() {
-    assert_eq!(round_half_away(&decimal("9223372036854775807.4")), Ok(i64::MAX));
-    assert_eq!(round_half_away(&decimal("9223372036854775807.5")), Err(MoneyError::Overflow));
-    assert_eq!(round_half_away(&decimal("-9223372036854775808.4")), Ok(i64::MIN));
-    assert_eq!(round_half_away(&decimal("-9223372036854775808.5")), Err(MoneyError::Overflow));
-    assert_eq!(round_half_away(&decimal(&"9".repeat(200))), Err(MoneyError::Overflow));
+    assert_eq!(
+        round_half_away(&decimal("9223372036854775807.4")),
+        Ok(i64::MAX)
+    );
+    assert_eq!(
+        round_half_away(&decimal("9223372036854775807.5")),
+        Err(MoneyError::Overflow)
+    );
+    assert_eq!(
+        round_half_away(&decimal("-9223372036854775808.4")),
+        Ok(i64::MIN)
+    );
+    assert_eq!(
+        round_half_away(&decimal("-9223372036854775808.5")),
+        Err(MoneyError::Overflow)
+    );
+    assert_eq!(
+        round_half_away(&decimal(&"9".repeat(200))),
+        Err(MoneyError::Overflow)
+    );
 }
 
 #[test]
 fn division_rounds_the_exact_fraction_once() {
     let check = |above: &str, below: &str, digits, expected: &str| {
-        assert_eq!(decimal(above).divided_rounded(&decimal(below), digits), Some(decimal(expected)), "{above}/{below}");
+        assert_eq!(
+            decimal(above).divided_rounded(&decimal(below), digits),
+            Some(decimal(expected)),
+            "{above}/{below}"
+        );
     };
     check("1", "3", 2, "0.33");
     check("2", "3", 2, "0.67");
@@ -102,7 +162,12 @@ fn division_rounds_the_exact_fraction_once() {
     check("0.5", "0.001", 0, "500");
     check("1500", "1000", 0, "2");
     check("1499", "1000", 0, "1");
-    check("1000000000000000000000", "0.000000000001", 10, "1000000000000000000000000000000000");
+    check(
+        "1000000000000000000000",
+        "0.000000000001",
+        10,
+        "1000000000000000000000000000000000",
+    );
     assert_eq!(decimal("1").divided_rounded(&Decimal::zero(), 2), None);
 }
 

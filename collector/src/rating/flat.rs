@@ -34,8 +34,12 @@ pub fn charge(fixed_price: i64, quantity: u32, share: Share) -> Result<Charge, M
     }
     let full = &(&quantity * &unit_price) * &Decimal::from(share.served);
     let parts = Decimal::from(share.full);
-    let rounded = full.divided_rounded(&parts, 0).ok_or(MoneyError::Overflow)?;
-    let amount_exact = full.divided_rounded(&parts, PRORATED_DIGITS).ok_or(MoneyError::Overflow)?;
+    let rounded = full
+        .divided_rounded(&parts, 0)
+        .ok_or(MoneyError::Overflow)?;
+    let amount_exact = full
+        .divided_rounded(&parts, PRORATED_DIGITS)
+        .ok_or(MoneyError::Overflow)?;
     let amount = round_half_away(&rounded)?;
     Ok(Charge {
         billed_quantity: quantity.clone(),

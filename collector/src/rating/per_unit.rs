@@ -7,7 +7,16 @@ use crate::money::{Decimal, MoneyError};
 ///
 /// # Errors
 /// [`MoneyError::Overflow`] when the amount is beyond an `i64` of minor units.
-pub fn charge(quantity: &Decimal, free_threshold: i64, price_per_unit: &Decimal) -> Result<Charge, MoneyError> {
+pub fn charge(
+    quantity: &Decimal,
+    free_threshold: i64,
+    price_per_unit: &Decimal,
+) -> Result<Charge, MoneyError> {
     let divided = allowance::divide(quantity, free_threshold);
-    Charge::of(quantity.clone(), divided.free, divided.chargeable, price_per_unit)
+    Charge::of(
+        quantity.clone(),
+        divided.free,
+        divided.chargeable,
+        price_per_unit,
+    )
 }

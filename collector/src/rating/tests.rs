@@ -10,7 +10,9 @@ fn decimal(text: &str) -> Decimal {
 
 /// Rates `quantity` at `price` minor units after `free` units, and returns the minor units.
 fn cents(quantity: &str, free: i64, price: &str) -> i64 {
-    per_unit::charge(&decimal(quantity), free, &decimal(price)).unwrap().amount
+    per_unit::charge(&decimal(quantity), free, &decimal(price))
+        .unwrap()
+        .amount
 }
 
 #[test]
@@ -20,13 +22,23 @@ fn worked_examples_from_the_field() {
     };
     check("2500 calls, 1000 free, $0.02", "2500", 1000, "2", 3000);
     check("25 images, 10 free, $0.05", "25", 10, "5", 75);
-    check("25000 calls, 10000 free, $0.005", "25000", 10_000, "0.5", 7500);
+    check(
+        "25000 calls, 10000 free, $0.005",
+        "25000",
+        10_000,
+        "0.5",
+        7500,
+    );
 }
 
 #[test]
 fn oracle_cases_of_unit_prices_hold() {
     // N15: 1.994 and 1.995 units at 100 cents.
-    assert_eq!((cents("1.994", 0, "100"), cents("1.995", 0, "100")), (199, 200), "N15");
+    assert_eq!(
+        (cents("1.994", 0, "100"), cents("1.995", 0, "100")),
+        (199, 200),
+        "N15"
+    );
     // N17: a negative quantity charges nothing.
     assert_eq!(cents("-5", 0, "1000"), 0, "N17");
     // N19: a million units at a millionth of a dollar.
@@ -34,12 +46,19 @@ fn oracle_cases_of_unit_prices_hold() {
     // L3: a thousandth of a cent, once and twice.
     assert_eq!((cents("1", 0, "0.1"), cents("2", 0, "0.1")), (0, 0), "L3");
     // L1 by the one rule: cumulative 5 → 8 → 5 → 0 at 10 books 50, 30, −30, −50.
-    let totals: Vec<i64> = ["0", "5", "8", "5", "0"].iter().map(|quantity| cents(quantity, 0, "10")).collect();
+    let totals: Vec<i64> = ["0", "5", "8", "5", "0"]
+        .iter()
+        .map(|quantity| cents(quantity, 0, "10"))
+        .collect();
     let booked: Vec<i64> = totals.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(booked, [50, 30, -30, -50], "L1");
     // L11: 10 units at 3.95 were billed; 20 late ones and 5 of the next period are 79.00 and 19.75.
     assert_eq!(cents("10", 0, "395"), 3950, "L11");
-    assert_eq!((cents("30", 0, "395") - 3950, cents("5", 0, "395")), (7900, 1975), "L11");
+    assert_eq!(
+        (cents("30", 0, "395") - 3950, cents("5", 0, "395")),
+        (7900, 1975),
+        "L11"
+    );
     // L15: 1 M units at 0.0002 are 200; with 40 units more than billed, only those are new.
     assert_eq!(cents("1000000", 0, "0.02"), 20_000, "L15");
 }
@@ -57,7 +76,11 @@ fn a_charge_shows_every_number_on_the_way() {
 fn the_free_threshold_covers_up_to_and_with_itself() {
     let check = |quantity: &str, free: &str, chargeable: &str| {
         let divided = allowance::divide(&decimal(quantity), 10);
-        assert_eq!((divided.free, divided.chargeable), (decimal(free), decimal(chargeable)), "{quantity}");
+        assert_eq!(
+            (divided.free, divided.chargeable),
+            (decimal(free), decimal(chargeable)),
+            "{quantity}"
+        );
     };
     check("0", "0", "0");
     check("9.999", "9.999", "0");
@@ -74,12 +97,27 @@ fn a_fixed_fee_is_multiplied_and_a_part_of_it_rounded_once() {
     assert_eq!(part(500, 17, 31).amount, 274, "R1");
     // R3: 20.00 a month from 21 January 21:55:18 to 1 February, by seconds.
     let second_of_21st = 20 * 86_400 + 21 * 3600 + 55 * 60 + 18;
-    assert_eq!(part(2000, 31 * 86_400 - second_of_21st, 31 * 86_400).amount, 651, "R3");
+    assert_eq!(
+        part(2000, 31 * 86_400 - second_of_21st, 31 * 86_400).amount,
+        651,
+        "R3"
+    );
     // R13: half of 100.00 and 300.00. R15: 22 of 29 days.
-    assert_eq!((part(10_000, 15, 30).amount, part(30_000, 15, 30).amount), (5000, 15_000), "R13");
-    assert_eq!((part(10_000, 22, 29).amount, part(30_000, 22, 29).amount), (7586, 22_759), "R15");
+    assert_eq!(
+        (part(10_000, 15, 30).amount, part(30_000, 15, 30).amount),
+        (5000, 15_000),
+        "R13"
+    );
+    assert_eq!(
+        (part(10_000, 22, 29).amount, part(30_000, 22, 29).amount),
+        (7586, 22_759),
+        "R15"
+    );
     assert_eq!(part(1, 1, 3).amount_exact, decimal("0.333333333333"));
-    assert_eq!(flat::charge(i64::MAX, 2, Share::WHOLE), Err(MoneyError::Overflow));
+    assert_eq!(
+        flat::charge(i64::MAX, 2, Share::WHOLE),
+        Err(MoneyError::Overflow)
+    );
 }
 
 fn any_quantity() -> impl Strategy<Value = Decimal> {
@@ -92,7 +130,8 @@ fn any_quantity() -> impl Strategy<Value = Decimal> {
 }
 
 fn any_price() -> impl Strategy<Value = Decimal> {
-    (0_u32..100_000, 0_u64..1_000_000_000_000).prop_map(|(whole, fraction)| decimal(&format!("{whole}.{fraction:012}")))
+    (0_u32..100_000, 0_u64..1_000_000_000_000)
+        .prop_map(|(whole, fraction)| decimal(&format!("{whole}.{fraction:012}")))
 }
 
 proptest! {

@@ -17,11 +17,20 @@ pub struct OutOfCalendar;
 ///
 /// # Errors
 /// [`OutOfCalendar`] when it is beyond the year 9999.
-pub fn boundary(anchor: Timestamp, frequency: Frequency, n: u32) -> Result<Timestamp, OutOfCalendar> {
-    let intervals = i64::from(n).checked_mul(i64::from(frequency.count)).ok_or(OutOfCalendar)?;
+pub fn boundary(
+    anchor: Timestamp,
+    frequency: Frequency,
+    n: u32,
+) -> Result<Timestamp, OutOfCalendar> {
+    let intervals = i64::from(n)
+        .checked_mul(i64::from(frequency.count))
+        .ok_or(OutOfCalendar)?;
     let span = span(frequency.interval, intervals)?;
     let start = Instant::from_microsecond(anchor.as_micros()).map_err(|_| OutOfCalendar)?;
-    let end = start.to_zoned(TimeZone::UTC).checked_add(span).map_err(|_| OutOfCalendar)?;
+    let end = start
+        .to_zoned(TimeZone::UTC)
+        .checked_add(span)
+        .map_err(|_| OutOfCalendar)?;
     Ok(Timestamp::from_micros(end.timestamp().as_microsecond()))
 }
 
@@ -31,7 +40,10 @@ pub fn boundary(anchor: Timestamp, frequency: Frequency, n: u32) -> Result<Times
 /// [`OutOfCalendar`] when its end is beyond the year 9999.
 pub fn period(anchor: Timestamp, frequency: Frequency, n: u32) -> Result<Period, OutOfCalendar> {
     let next = n.checked_add(1).ok_or(OutOfCalendar)?;
-    Ok(Period { start: boundary(anchor, frequency, n)?, end: boundary(anchor, frequency, next)? })
+    Ok(Period {
+        start: boundary(anchor, frequency, n)?,
+        end: boundary(anchor, frequency, next)?,
+    })
 }
 
 fn span(interval: Interval, count: i64) -> Result<Span, OutOfCalendar> {

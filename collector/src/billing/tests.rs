@@ -1,0 +1,9 @@
+//! Billing against the embedded engine, with a clock and agents that the tests move.
+
+#![allow(clippy::unwrap_used)]
+
+mod credit;
+mod late;
+mod money;
+mod waiting;
+mod world;
