@@ -18,6 +18,8 @@ mod codec;
 mod metadata;
 mod parse;
 mod rejection;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{EachEvent, check_batch_horizon, parse_batch, parse_each, readable_event_id};
 pub use rejection::{BatchRejection, BatchStatus, EventError, Rejection, RejectionCode};

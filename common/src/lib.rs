@@ -23,6 +23,9 @@ pub mod limits;
 pub mod meter;
 pub mod protocol;
 pub mod quantity;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a sample that is wrong fails the test")]
+mod samples;
 pub mod time;
 
 pub use aggregate::{AggregateError, Group, LastValue, Partial, State};
