@@ -57,3 +57,142 @@ pub fn assess<'a>(
         Completeness::Waiting { agents: behind }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Completeness, assess};
+    use crate::agents::{Agent, Alarm};
+    use std::time::Duration;
+    use submeter_common::id::{AgentId, Digest};
+    use submeter_common::protocol::{Position, Receipts};
+    use submeter_common::time::Timestamp;
+    use uuid::Uuid;
+
+    const END: Timestamp = Timestamp::from_micros(1_704_067_200_000_000);
+    const WAIT: Duration = Duration::from_secs(3600);
+
+    fn id(number: u128) -> AgentId {
+        AgentId::new(Uuid::from_u128(number))
+    }
+
+    fn before_end(seconds: u64) -> Timestamp {
+        END.saturating_sub(Duration::from_secs(seconds))
+    }
+
+    fn after_end(seconds: u64) -> Timestamp {
+        END.saturating_add(Duration::from_secs(seconds))
+    }
+
+    fn agent(number: u128, watermark: Timestamp) -> Agent {
+        Agent {
+            agent_id: id(number),
+            state_nonce: Uuid::nil(),
+            boot_id: Uuid::nil(),
+            agent_version: String::new(),
+            epoch: 1,
+            applied: Position {
+                seq: 1,
+                digest: Digest::ZERO,
+            },
+            watermark,
+            catalog_version: 0,
+            receipts: Receipts::default(),
+            farewell: false,
+            retired_at: None,
+            registered_at: END,
+            last_seen_at: END,
+            sealed_at: None,
+            rows_applied: 0,
+            rows_quarantined: 0,
+            alarm: None,
+        }
+    }
+
+    fn check(agents: &[Agent], now: Timestamp, expected: Completeness) {
+        assert_eq!(assess(agents, END, now, WAIT), expected);
+    }
+
+    #[test]
+    fn a_period_is_complete_when_every_live_agent_has_reached_its_end() {
+        check(&[], after_end(0), Completeness::Complete);
+        check(&[agent(1, END)], after_end(0), Completeness::Complete);
+        check(
+            &[agent(1, END), agent(2, after_end(9))],
+            after_end(1),
+            Completeness::Complete,
+        );
+    }
+
+    #[test]
+    fn agents_that_left_or_were_retired_hold_nothing_back() {
+        let gone = Agent {
+            farewell: true,
+            ..agent(1, before_end(900))
+        };
+        let retired = Agent {
+            retired_at: Some(END),
+            ..agent(2, before_end(900))
+        };
+        check(
+            &[gone, retired, agent(3, END)],
+            after_end(1),
+            Completeness::Complete,
+        );
+    }
+
+    #[test]
+    fn agents_that_are_behind_are_waited_for_and_then_named() {
+        let agents = [
+            agent(3, before_end(1)),
+            agent(1, before_end(60)),
+            agent(2, END),
+        ];
+        let behind = || vec![id(1), id(3)];
+        check(
+            &agents,
+            after_end(0),
+            Completeness::Waiting { agents: behind() },
+        );
+        check(
+            &agents,
+            after_end(3599),
+            Completeness::Waiting { agents: behind() },
+        );
+        check(
+            &agents,
+            after_end(3600),
+            Completeness::Overdue { missing: behind() },
+        );
+    }
+
+    #[test]
+    fn an_alarm_excuses_nobody() {
+        let forked = Agent {
+            alarm: Some(Alarm::Forked),
+            ..agent(1, before_end(1))
+        };
+        check(
+            &[forked],
+            after_end(0),
+            Completeness::Waiting {
+                agents: vec![id(1)],
+            },
+        );
+    }
+
+    #[test]
+    fn a_wait_without_end_never_ends() {
+        let found = assess(
+            &[agent(1, before_end(1))],
+            END,
+            after_end(u64::from(u32::MAX)),
+            Duration::MAX,
+        );
+        assert_eq!(
+            found,
+            Completeness::Waiting {
+                agents: vec![id(1)]
+            }
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use submeter_common::aggregate::Group;
 use submeter_common::id::{AgentId, CustomerId, Digest, MeterId};
 use submeter_common::protocol::Frame;
 use submeter_common::time::{Period, Timestamp};
@@ -39,8 +40,8 @@ pub struct QuarantinedRow {
     pub meter_id: MeterId,
     /// Start of the row's minute.
     pub window: Timestamp,
-    /// The group's values, as text.
-    pub group: String,
+    /// The values of the meter's `group_by` keys.
+    pub group: Group,
     /// Events the row carried.
     pub events: u64,
     /// Why it was set aside.

@@ -89,3 +89,6 @@ impl Cell {
         sum == Some(self.partial.events)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -301,7 +301,7 @@ impl<'a> Group<'a> {
             customer_id: row.customer_id.clone(),
             meter_id: row.meter_id.clone(),
             window: row.window.start(),
-            group: format!("{:?}", row.group),
+            group: row.group.clone(),
             events: row.partial.events,
             reason,
         };

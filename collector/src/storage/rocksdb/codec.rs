@@ -91,3 +91,6 @@ fn body<'a>(what: &str, bytes: &'a [u8], version: u8) -> Result<&'a [u8], Storag
         None => Err(corrupt(what, "it is empty")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Rows per second that the embedded engine makes durable: frames of 1000 rows over 10 000 customers and
+//! three meters, from one agent and from 64 at once. Each frame is on stable storage when it is answered.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+#[path = "../tests/conformance/builders.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the conformance suite, which uses all of it"
+)]
+mod builders;
+
+use std::sync::Arc;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use submeter_collector::storage::rocksdb::RocksStore;
+use submeter_collector::storage::{IncomingFrame, UsageStore};
+use submeter_common::protocol::Row;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use builders::{Sender, count, is_applied, minute, row, sum};
+
+const ROWS: usize = 1000;
+const CUSTOMERS: usize = 10_000;
+
+fn main() {
+    divan::main();
+}
+
+/// Frames of agents that share the customers, minute after minute.
+struct Load {
+    store: Arc<RocksStore>,
+    runtime: Runtime,
+    senders: Vec<Sender>,
+    random: fastrand::Rng,
+    now: i32,
+    _place: TempDir,
+}
+
+impl Load {
+    fn new(agents: usize) -> Self {
+        let place = TempDir::new().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let store = Arc::new(RocksStore::open(place.path()).unwrap());
+        let senders = (1..=agents)
+            .map(|number| runtime.block_on(Sender::registered(number as u128, &*store)))
+            .collect();
+        Self {
+            store,
+            runtime,
+            senders,
+            random: fastrand::Rng::with_seed(1),
+            now: 0,
+            _place: place,
+        }
+    }
+
+    /// One frame of each agent.
+    fn frames(&mut self) -> Vec<IncomingFrame> {
+        self.now += 1;
+        let minute = minute(self.now / 6);
+        let random = &mut self.random;
+        self.senders
+            .iter_mut()
+            .map(|sender| {
+                let mut rows: Vec<Row> = (0..ROWS)
+                    .map(|_| {
+                        let customer = format!("cus_{:05}", random.usize(0..CUSTOMERS));
+                        match random.u8(0..3) {
+                            0 => row(&customer, "mtr_calls", minute, count(random.u64(1..100))),
+                            1 => row(&customer, "mtr_images", minute, count(random.u64(1..100))),
+                            _ => row(
+                                &customer,
+                                "mtr_gigabytes",
+                                minute,
+                                sum(random.u64(1..100), "12.345678"),
+                            ),
+                        }
+                    })
+                    .collect();
+                rows.sort_by(|one, other| {
+                    (&one.customer_id, &one.meter_id).cmp(&(&other.customer_id, &other.meter_id))
+                });
+                rows.dedup_by(|one, other| {
+                    (&one.customer_id, &one.meter_id) == (&other.customer_id, &other.meter_id)
+                });
+                sender.seal(rows)
+            })
+            .collect()
+    }
+
+    fn apply(&self, frames: Vec<IncomingFrame>) {
+        self.runtime.block_on(async {
+            let sent: Vec<_> = frames
+                .into_iter()
+                .map(|frame| {
+                    let store = Arc::clone(&self.store);
+                    tokio::spawn(async move { store.apply_frame(frame).await.unwrap() })
+                })
+                .collect();
+            for outcome in sent {
+                assert!(is_applied(&outcome.await.unwrap()));
+            }
+        });
+    }
+}
+
+#[divan::bench(args = [1, 8, 64], sample_count = 50, sample_size = 1)]
+fn durable_rows_from_agents(bencher: Bencher<'_, '_>, agents: usize) {
+    let load = std::cell::RefCell::new(Load::new(agents));
+    bencher
+        .with_inputs(|| load.borrow_mut().frames())
+        .input_counter(|frames| {
+            ItemsCount::new(
+                frames
+                    .iter()
+                    .map(|frame| frame.frame.rows.len())
+                    .sum::<usize>(),
+            )
+        })
+        .bench_local_values(|frames| load.borrow().apply(frames));
+}

@@ -1,0 +1,18 @@
+//! The collector's HTTP surface, driven over loopback against a store in a temporary directory.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/bad_input.rs"]
+mod bad_input;
+#[path = "api/billing.rs"]
+mod billing;
+#[path = "api/frames.rs"]
+mod frames;
+#[path = "api/running.rs"]
+mod running;
+#[path = "api/shapes.rs"]
+mod shapes;
+#[path = "api/stop.rs"]
+mod stop;
