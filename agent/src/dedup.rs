@@ -93,11 +93,6 @@ impl Dedup {
         self.open.insert(entry);
     }
 
-    /// The open generation's number.
-    pub(crate) fn open_id(&self) -> u32 {
-        self.open.id
-    }
-
     /// Begins a new generation when the open one is full or old and none is closing; answers the one to be closed.
     pub(crate) fn rotate(&mut self, now: Timestamp) -> Option<Arc<Generation>> {
         let due = self.open.len() >= self.ids_max

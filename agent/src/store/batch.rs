@@ -35,9 +35,4 @@ impl<'a> Batch<'a> {
         self.inner
             .delete_range_cf(self.store.family(family), from, to);
     }
-
-    /// Bytes gathered so far.
-    pub(crate) fn bytes(&self) -> usize {
-        self.inner.size_in_bytes()
-    }
 }

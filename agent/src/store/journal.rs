@@ -33,18 +33,6 @@ impl Store {
         self.get(Family::Journal, &seq.to_be_bytes())
     }
 
-    /// The newest record's number; none in an empty journal.
-    pub(crate) fn last_record(&self) -> Result<Option<u64>, StoreError> {
-        match self
-            .db
-            .iterator_cf(self.family(Family::Journal), IteratorMode::End)
-            .next()
-        {
-            None => Ok(None),
-            Some(entry) => key::trailing_u64(&entry?.0).map(Some),
-        }
-    }
-
     /// Walks the retained records from `from` on, oldest first, until `visit` breaks.
     pub(crate) fn walk_records<E: From<StoreError>>(
         &self,

@@ -53,8 +53,10 @@ impl Aggregator {
         let news = !self.is_empty() || self.progress.receipts != self.progress.sealed_receipts;
         let further = Some(order.watermark) != self.progress.watermark;
         let heartbeat = sealed_at.saturating_add(self.shared.config.heartbeat_interval) <= order.at;
+        // Who said farewell in a previous life says at once that it is back.
+        let returned = self.progress.farewell && self.progress.sealed.seq < self.life_first_seq;
         match order.reason {
-            SealReason::Interval => !self.is_empty() || heartbeat,
+            SealReason::Interval => !self.is_empty() || heartbeat || returned,
             SealReason::Requested => news || further || self.progress.farewell,
             SealReason::Farewell => news || further || !self.progress.farewell,
         }

@@ -1,0 +1,134 @@
+//! What a watermark claims, and that nothing is accepted against it.
+
+use submeter_common::event::RejectionCode;
+use submeter_common::meter::AggregationKind;
+use submeter_common::quantity::Quantity;
+
+use super::collector::{Collector, collect};
+use super::kit::{Kit, at, catalog, event, meter, seconds, submission, submit};
+use crate::pipeline::EventOutcome::{Accepted, Duplicate, TooOld};
+use crate::pipeline::{SealReason, SubmitError};
+
+#[tokio::test]
+async fn nothing_older_than_a_sealed_watermark_is_accepted() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    let edge = at("2026-01-10T10:59:00Z");
+    let before = edge.saturating_sub(seconds(1));
+    assert_eq!(
+        submit(&pipeline, &[event("a", "cus", before, 1)])
+            .await
+            .unwrap(),
+        [Accepted]
+    );
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(pipeline.status().watermark, Some(edge));
+    let events = [
+        event("a", "cus", before, 1),
+        event("b", "cus", before, 1),
+        event("c", "cus", edge, 1),
+    ];
+    // A retry of what is counted is a duplicate, however old.
+    assert_eq!(
+        submit(&pipeline, &events).await.unwrap(),
+        [Duplicate, TooOld, Accepted]
+    );
+    let receipts = pipeline.status().receipts;
+    assert_eq!(receipts.rejected.get("TIMESTAMP_TOO_OLD"), Some(&1));
+    assert!(receipts.is_conserved());
+}
+
+#[tokio::test]
+async fn a_whole_submission_is_refused_as_a_whole() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    let events = [
+        event("a", "cus", kit.now(), 1),
+        event("b", "cus", at("2026-01-10T10:00:00Z"), 1),
+    ];
+    let mut whole = submission(&pipeline, &events);
+    whole.whole = true;
+    let refused = pipeline.submit(whole).await;
+    assert!(matches!(refused, Err(SubmitError::TooOld { indices }) if indices == [1]));
+    assert_eq!(
+        pipeline.event("a").unwrap(),
+        None,
+        "nothing of it is stored"
+    );
+}
+
+#[tokio::test]
+async fn the_floor_survives_a_crash() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    drop(pipeline);
+    let pipeline = kit.open();
+    let old = event("b", "cus", at("2026-01-10T10:58:59Z"), 1);
+    assert_eq!(submit(&pipeline, &[old]).await.unwrap(), [TooOld]);
+}
+
+#[tokio::test]
+async fn a_farewell_claims_everything_and_does_not_bind_the_next_life() {
+    let kit = Kit::new();
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    collect(&pipeline, &mut collector).await;
+    assert!(collector.newest().farewell);
+    assert_eq!(collector.newest().watermark, kit.now());
+    pipeline.stop().await.unwrap();
+    drop(pipeline);
+    let pipeline = kit.open();
+    let waited = event("a", "cus", kit.now().saturating_sub(seconds(30)), 1);
+    assert_eq!(submit(&pipeline, &[waited]).await.unwrap(), [Accepted]);
+    pipeline.seal(SealReason::Interval).await.unwrap();
+    collector.drain(&pipeline.outbox());
+    assert!(!collector.newest().farewell);
+    assert!(collector.newest().watermark < kit.now());
+}
+
+#[tokio::test]
+async fn an_idle_agent_sends_heartbeats_and_no_more() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    let seal = async || pipeline.seal(SealReason::Interval).await.unwrap().seq;
+    assert_eq!(seal().await, 1);
+    kit.clock.advance(seconds(59));
+    assert_eq!(seal().await, 1);
+    kit.clock.advance(seconds(1));
+    assert_eq!(seal().await, 2);
+    let requested = pipeline.seal(SealReason::Requested).await.unwrap().seq;
+    assert_eq!(requested, 2, "nothing new to say");
+    pipeline.record_rejected(RejectionCode::InvalidField, 3);
+    let requested = pipeline.seal(SealReason::Requested).await.unwrap().seq;
+    assert_eq!(requested, 3, "receipts are news");
+    assert_eq!(pipeline.status().receipts.received, 3);
+}
+
+#[tokio::test]
+async fn what_a_previous_life_left_open_is_sealed_at_a_late_start() {
+    let kit = Kit::new();
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    pipeline
+        .set_catalog(catalog(1, &[meter(AggregationKind::Count)]))
+        .await
+        .unwrap();
+    submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
+        .await
+        .unwrap();
+    drop(pipeline);
+    kit.clock.advance(seconds(5 * 3600));
+    let pipeline = kit.open();
+    collector.drain(&pipeline.outbox());
+    assert_eq!(collector.quantity("cus", "mtr_count"), Quantity::ONE);
+    assert_eq!(collector.newest().watermark, at("2026-01-10T15:59:00Z"));
+    let again = kit.now();
+    drop(pipeline);
+    assert_eq!(
+        kit.open().outbox().sealed().seq,
+        1,
+        "nothing open, nothing sealed at {again}"
+    );
+}
