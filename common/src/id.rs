@@ -312,3 +312,6 @@ impl<'de> Deserialize<'de> for Digest {
             .map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

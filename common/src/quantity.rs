@@ -19,6 +19,7 @@ use crate::limits::{NUMBER_FRACTION_DIGITS_MAX, NUMBER_INTEGER_DIGITS_MAX};
 mod codec;
 mod json;
 mod parse;
+mod reduce;
 
 pub use json::from_json;
 
@@ -76,14 +77,27 @@ impl Quantity {
     /// A whole number.
     #[must_use]
     pub fn from_u64(value: u64) -> Self {
-        // 2^64 × 10^36 is below 2^184, so the product cannot overflow.
-        Quantity(I256::from(value) * I256::new(ONE_MANTISSA))
+        const LOW: u128 = ONE_MANTISSA.unsigned_abs() & u64::MAX as u128;
+        const HIGH: u128 = ONE_MANTISSA.unsigned_abs() >> 64;
+        // By hand, because the factors are narrow: below 2^64 × 2^120, so neither sum overflows.
+        let (value, low) = (u128::from(value), u128::from(value) * LOW);
+        let high = value * HIGH + (low >> 64);
+        let low = (high << 64) | (low & u128::from(u64::MAX));
+        Quantity(I256::from_words(
+            (high >> 64).cast_signed(),
+            low.cast_signed(),
+        ))
     }
 
     /// A whole number.
     #[must_use]
     pub fn from_i64(value: i64) -> Self {
-        Quantity(I256::from(value) * I256::new(ONE_MANTISSA))
+        let magnitude = Self::from_u64(value.unsigned_abs());
+        if value < 0 {
+            Quantity(-magnitude.0)
+        } else {
+            magnitude
+        }
     }
 
     /// The exact sum, or none when it would not fit into 256 bits.

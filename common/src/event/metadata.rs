@@ -18,6 +18,9 @@ use crate::{
 
 pub(super) type Metadata<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
+/// Room for so many pairs is made at once: one allocation for nearly every event.
+const PAIRS_USUAL: usize = 8;
+
 /// Reads a flat map, or `null` as none.
 pub(super) struct MetadataSeed<'s> {
     pub(super) reason: &'s mut Option<Rejection>,
@@ -53,7 +56,12 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
         while let Some(Key(key)) = map.next_key()? {
             let raw: &RawValue = map.next_value()?;
             match pair(&pairs, &key, raw) {
-                Ok(Some(value)) => pairs.push((key, value)),
+                Ok(Some(value)) => {
+                    if pairs.capacity() == 0 {
+                        pairs.reserve_exact(PAIRS_USUAL);
+                    }
+                    pairs.push((key, value));
+                }
                 Ok(None) => {}
                 Err(rejection) => return Err(refuse(self.reason, rejection)),
             }

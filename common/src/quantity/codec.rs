@@ -12,10 +12,14 @@ use bincode::{
 };
 use ethnum::{I256, U256};
 
-use super::{Quantity, SCALE};
+use super::{Quantity, SCALE, reduce::reduce};
 use crate::bytes::{CodecError, Reader};
 
+/// In the first byte: below zero.
 const NEGATIVE: u8 = 0x80;
+
+/// In a magnitude's byte: another follows.
+const MORE: u8 = 0x80;
 
 /// Scale and sign, and 37 × 7 bits for a 256-bit magnitude.
 const BYTES_MAX: usize = 38;
@@ -39,34 +43,25 @@ impl QuantityBytes {
 
 impl Quantity {
     pub(crate) fn to_bytes(self) -> QuantityBytes {
-        let (whole, mut fraction) = self.split();
-        let mut scale = 0;
-        let mut magnitude = whole;
-        if fraction != 0 {
-            let mut surplus = 0;
-            while fraction.is_multiple_of(10) {
-                fraction /= 10;
-                surplus += 1;
-            }
-            scale = SCALE - surplus;
-            // No larger than the mantissa that it was split from.
-            magnitude = whole * power_of_ten(scale) + U256::new(fraction);
-        }
+        let (scale, mut magnitude) = reduce(self.0.unsigned_abs());
         let sign = if self.is_negative() { NEGATIVE } else { 0 };
         let mut out = QuantityBytes {
             bytes: [0; BYTES_MAX],
             len: 0,
         };
         out.push(scale.to_le_bytes()[0] | sign);
-        loop {
-            let low = magnitude.to_le_bytes()[0] & 0x7f;
+        // Most magnitudes fit into one word, and words are quick to shift.
+        while magnitude > U256::from(u64::MAX) {
+            out.push(magnitude.to_le_bytes()[0] | MORE);
             magnitude >>= 7;
-            if magnitude == U256::ZERO {
-                out.push(low);
-                return out;
-            }
-            out.push(low | 0x80);
         }
+        let mut word = magnitude.as_u64();
+        while word > 0x7f {
+            out.push(word.to_le_bytes()[0] | MORE);
+            word >>= 7;
+        }
+        out.push(word.to_le_bytes()[0]);
+        out
     }
 
     /// Reads the compact form from `next`, which yields byte after byte.
@@ -77,25 +72,11 @@ impl Quantity {
         if scale > SCALE {
             return Err(invalid().into());
         }
-        let mut magnitude = U256::ZERO;
-        for shift in (0u32..).step_by(7) {
-            let byte = next()?;
-            let bits = U256::from(byte & 0x7f);
-            let placed = bits
-                .checked_shl(shift)
-                .filter(|placed| *placed >> shift == bits);
-            magnitude |= placed.ok_or_else(invalid)?;
-            if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err(invalid().into());
-                }
-                break;
-            }
-        }
+        let magnitude = read_magnitude(&mut next)?;
         let canonical = match (magnitude == U256::ZERO, scale) {
             (true, _) => scale == 0 && !negative,
             (false, 0) => true,
-            (false, _) => magnitude % U256::from(10u8) != U256::ZERO,
+            (false, _) => !is_multiple_of_ten(magnitude),
         };
         if !canonical {
             return Err(invalid().into());
@@ -112,9 +93,57 @@ impl Quantity {
     }
 }
 
+/// Reads LEB128 of up to 256 bits: the first 63 of them in one word.
+fn read_magnitude<E: From<CodecError>>(
+    next: &mut impl FnMut() -> Result<u8, E>,
+) -> Result<U256, E> {
+    let invalid = || CodecError::Invalid("quantity");
+    let (mut word, mut magnitude) = (0u64, U256::ZERO);
+    for shift in (0u32..256).step_by(7) {
+        let byte = next()?;
+        let bits = byte & !MORE;
+        if shift < 63 {
+            word |= u64::from(bits) << shift;
+        } else {
+            let wide = U256::from(bits);
+            let placed = wide << shift;
+            if placed >> shift != wide {
+                return Err(invalid().into());
+            }
+            magnitude |= placed;
+        }
+        if byte & MORE == 0 {
+            let overlong = byte == 0 && shift > 0;
+            let magnitude = magnitude | U256::from(word);
+            return if overlong {
+                Err(invalid().into())
+            } else {
+                Ok(magnitude)
+            };
+        }
+    }
+    Err(invalid().into())
+}
+
+fn is_multiple_of_ten(magnitude: U256) -> bool {
+    match u128::try_from(magnitude) {
+        Ok(narrow) => narrow.is_multiple_of(10),
+        Err(_) => magnitude % U256::from(10u8) == U256::ZERO,
+    }
+}
+
 /// `power` is at most 36.
 fn power_of_ten(power: usize) -> U256 {
-    (0..power).fold(U256::ONE, |value, _| value * U256::from(10u8))
+    const POWERS: [u128; SCALE + 1] = {
+        let mut powers = [1u128; SCALE + 1];
+        let mut power = 1;
+        while power <= SCALE {
+            powers[power] = powers[power - 1] * 10;
+            power += 1;
+        }
+        powers
+    };
+    U256::new(POWERS[power])
 }
 
 /// Lets one reader serve both byte sources.

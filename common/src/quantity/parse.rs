@@ -2,7 +2,7 @@
 
 use ethnum::I256;
 
-use super::{ONE_MANTISSA, Quantity, QuantityError, SCALE};
+use super::{Quantity, QuantityError, SCALE};
 use crate::limits::NUMBER_INTEGER_DIGITS_MAX;
 
 /// Whether `e7` may follow the digits.
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &[u8], exponent: Exponent) -> Result<Quantity, Quantit
         _ => (false, text),
     };
     let magnitude = match short_integer(digits) {
-        Some(value) => I256::from(value) * I256::new(ONE_MANTISSA),
+        Some(value) => Quantity::from_u64(value).0,
         None => Decimal::split(digits, exponent)?.mantissa()?,
     };
     Ok(Quantity(if negative { -magnitude } else { magnitude }))

@@ -247,6 +247,20 @@ proptest! {
     }
 
     #[test]
+    fn the_fewest_digits_are_those_of_the_text(value in any::<i64>(), zeros in 0..20u32, scale in 0..30u32) {
+        let quantity = number(&format!("{value}{}e-{scale}", "0".repeat(zeros.min(10) as usize)));
+        let text = quantity.to_string();
+        let written = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+        let (fewest, magnitude) = reduce::reduce(quantity.0.unsigned_abs());
+        prop_assert_eq!(fewest, written);
+        prop_assert_eq!(magnitude.to_string(), {
+            let digits = text.replace(['-', '.'], "");
+            let short = digits.trim_start_matches('0');
+            if short.is_empty() { "0".to_owned() } else { short.to_owned() }
+        });
+    }
+
+    #[test]
     fn order_is_that_of_the_numbers(a in any::<i64>(), b in any::<i64>(), scale in 0..30u32) {
         let of = |value: i64| number(&format!("{value}e-{scale}"));
         prop_assert_eq!(of(a).cmp(&of(b)), a.cmp(&b));

@@ -1,6 +1,12 @@
-//! RFC 3339 as it is written in events: the shape is checked here, the calendar by a library.
+//! RFC 3339 as it is written in events: the digits are read here, the calendar is a library's.
+//!
+//! The library reads more than RFC 3339 has (weeks, zones in brackets, dates alone) and takes longer:
+//! every event has a timestamp.
 
-use jiff::{civil, tz::TimeZone};
+use jiff::{
+    civil::{Date, Time},
+    tz::Offset,
+};
 
 use super::{Timestamp, TimestampError};
 
@@ -8,101 +14,120 @@ use super::{Timestamp, TimestampError};
 const END: i64 = 127_174_492_800_000_000;
 
 pub(super) fn parse(text: &str) -> Result<Timestamp, TimestampError> {
-    let shape = Shape::of(text.as_bytes()).ok_or(TimestampError::Malformed)?;
-    let mut short = [0u8; Shape::LEN_MAX];
-    let text = shape
-        .cut(text, &mut short)
-        .ok_or(TimestampError::Malformed)?;
-    let instant = if shape.has_offset {
-        text.parse::<jiff::Timestamp>()
-            .map_err(|_| TimestampError::Malformed)?
+    let written = Written::read(text.as_bytes()).ok_or(TimestampError::Malformed)?;
+    let second = written.second().ok_or(TimestampError::Malformed)?;
+    let micros = second
+        .checked_mul(1_000_000)
+        .ok_or(TimestampError::OutOfRange)?;
+    // A fraction counts forward, before 1970 too, so that what lies before 1970 stays below zero.
+    let at = micros
+        .checked_add(written.micros)
+        .ok_or(TimestampError::OutOfRange)?;
+    if (0..END).contains(&at) {
+        Ok(Timestamp::from_micros(at))
     } else {
-        let civil = text
-            .parse::<civil::DateTime>()
-            .map_err(|_| TimestampError::Malformed)?;
-        TimeZone::UTC
-            .to_timestamp(civil)
-            .map_err(|_| TimestampError::Malformed)?
-    };
-    let timestamp = Timestamp::from_micros(instant.as_microsecond());
-    // The instant, not its microseconds: those are cut towards 1970 from both sides.
-    if instant < jiff::Timestamp::UNIX_EPOCH || timestamp.as_micros() >= END {
-        return Err(TimestampError::OutOfRange);
+        Err(TimestampError::OutOfRange)
     }
-    Ok(timestamp)
 }
 
-/// What RFC 3339 allows, stricter than the calendar library, which also takes weeks, zones in
-/// brackets and dates alone.
-#[derive(Clone, Copy)]
-struct Shape {
-    /// Where the digits of the fraction end (or the seconds, without one).
-    digits_end: usize,
-    fraction_digits: usize,
-    has_offset: bool,
+/// A date and time as it stands there.
+struct Written {
+    year: i16,
+    month: i8,
+    day: i8,
+    hour: i8,
+    minute: i8,
+    second: i8,
+    micros: i64,
+    offset_seconds: i32,
 }
 
-impl Shape {
-    /// `2026-01-31T12:00:00.123456789+00:00`
-    const LEN_MAX: usize = 35;
-    /// Nanoseconds: what the calendar library takes.
-    const FRACTION_DIGITS_MAX: usize = 9;
-
-    fn of(text: &[u8]) -> Option<Shape> {
-        let (head, mut rest) = text.split_at_checked(19)?;
-        let pattern = b"dddd-dd-ddTdd:dd:dd";
-        let fits = head
-            .iter()
-            .zip(pattern)
-            .all(|(byte, expected)| match expected {
-                b'd' => byte.is_ascii_digit(),
-                b'T' => matches!(byte, b'T' | b't' | b' '),
-                other => byte == other,
-            });
-        if !fits {
+impl Written {
+    fn read(text: &[u8]) -> Option<Written> {
+        let (head, rest) = text.split_first_chunk::<19>()?;
+        let [
+            y1,
+            y2,
+            y3,
+            y4,
+            b'-',
+            mo1,
+            mo2,
+            b'-',
+            d1,
+            d2,
+            b'T' | b't' | b' ',
+            h1,
+            h2,
+            b':',
+            mi1,
+            mi2,
+            b':',
+            s1,
+            s2,
+        ] = *head
+        else {
             return None;
-        }
-        let mut shape = Shape {
-            digits_end: 19,
-            fraction_digits: 0,
-            has_offset: true,
         };
-        if let Some(after_point) = rest.strip_prefix(b".") {
-            let digits = after_point
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
-            if digits == 0 {
-                return None;
-            }
-            shape.fraction_digits = digits;
-            shape.digits_end += 1 + digits;
-            rest = &after_point[digits..];
-        }
-        match rest {
-            [] => shape.has_offset = false,
-            [b'Z' | b'z'] => {}
-            [b'+' | b'-', a, b, b':', c, d]
-                if [a, b, c, d].iter().all(|byte| byte.is_ascii_digit()) => {}
-            _ => return None,
-        }
-        Some(shape)
+        let (micros, rest) = match rest {
+            [b'.', after @ ..] => fraction(after)?,
+            _ => (0, rest),
+        };
+        Some(Written {
+            year: i16::from(two(y1, y2)?) * 100 + i16::from(two(y3, y4)?),
+            month: two(mo1, mo2)?,
+            day: two(d1, d2)?,
+            hour: two(h1, h2)?,
+            minute: two(mi1, mi2)?,
+            second: two(s1, s2)?,
+            micros,
+            offset_seconds: offset(rest)?,
+        })
     }
 
-    /// The text with at most nine fraction digits, in `short` if something had to go.
-    fn cut<'t>(&self, text: &'t str, short: &'t mut [u8; Self::LEN_MAX]) -> Option<&'t str> {
-        let surplus = self
-            .fraction_digits
-            .saturating_sub(Self::FRACTION_DIGITS_MAX);
-        if surplus == 0 {
-            return Some(text);
-        }
-        let (kept, offset) = (self.digits_end - surplus, text.get(self.digits_end..)?);
-        let len = kept + offset.len();
-        short
-            .get_mut(..kept)?
-            .copy_from_slice(text.as_bytes().get(..kept)?);
-        short.get_mut(kept..len)?.copy_from_slice(offset.as_bytes());
-        std::str::from_utf8(short.get(..len)?).ok()
+    /// Seconds since 1970, where the calendar has such a day and time.
+    fn second(&self) -> Option<i64> {
+        // A leap second is counted as the one before it, as Unix time does.
+        let second = if self.second == 60 { 59 } else { self.second };
+        let date = Date::new(self.year, self.month, self.day).ok()?;
+        let time = Time::new(self.hour, self.minute, second, 0).ok()?;
+        let utc = Offset::UTC.to_timestamp(date.to_datetime(time)).ok()?;
+        Some(utc.as_second() - i64::from(self.offset_seconds))
     }
+}
+
+fn digit(byte: u8) -> Option<i8> {
+    byte.is_ascii_digit().then(|| (byte - b'0').cast_signed())
+}
+
+fn two(tens: u8, ones: u8) -> Option<i8> {
+    Some(digit(tens)? * 10 + digit(ones)?)
+}
+
+/// Microseconds of the digits after the point, cut there, and what follows them.
+fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if count == 0 {
+        return None;
+    }
+    let (digits, rest) = text.split_at(count);
+    let padded = digits.iter().chain(std::iter::repeat(&b'0')).take(6);
+    Some((
+        padded.fold(0, |micros, byte| micros * 10 + i64::from(byte - b'0')),
+        rest,
+    ))
+}
+
+/// Seconds east of UTC; none written is UTC.
+fn offset(text: &[u8]) -> Option<i32> {
+    let (sign, [h1, h2, b':', m1, m2]) = (match text {
+        [] | [b'Z' | b'z'] => return Some(0),
+        [b'+', rest @ ..] => (1, rest),
+        [b'-', rest @ ..] => (-1, rest),
+        _ => return None,
+    }) else {
+        return None;
+    };
+    let (hours, minutes) = (two(*h1, *h2)?, two(*m1, *m2)?);
+    (hours < 24 && minutes < 60).then(|| sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60))
 }

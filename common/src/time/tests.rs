@@ -27,6 +27,8 @@ fn rfc_3339_is_read_and_written_in_utc() {
             "2026-01-31T12:00:00.999999999999+01:00",
             "2026-01-31T11:00:00.999999Z",
         ),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z"),
+        ("2026-01-31T12:00:00-23:59", "2026-02-01T11:59:00Z"),
         ("2024-02-29T23:59:59Z", "2024-02-29T23:59:59Z"),
         ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
         ("1969-12-31T23:00:00-02:00", "1970-01-01T01:00:00Z"),
@@ -65,6 +67,11 @@ fn other_spellings_are_malformed_and_far_times_are_out_of_range() {
         "1769860800",
         "2026-01-31T12:00:00,5Z",
         "2026-01-31T12:00:00+99:00",
+        "2026-01-31T12:00:00+24:00",
+        "2026-01-31T12:00:00+02:60",
+        "0000-00-00T00:00:00Z",
+        "2025-02-29T00:00:00Z",
+        "2100-02-29T00:00:00Z",
     ] {
         assert_eq!(
             Timestamp::parse(text),
@@ -175,6 +182,14 @@ proptest! {
         let at = Timestamp::from_micros(micros);
         prop_assert_eq!(Timestamp::parse(&at.to_string()), Ok(at));
         prop_assert!(at.window().start() <= at && at < at.window().end());
+    }
+
+    #[test]
+    fn the_library_reads_the_same(micros in 0..127_174_492_800_000_000i64, offset in -1439..1440i32) {
+        let zone = jiff::tz::Offset::from_seconds(offset * 60).unwrap();
+        let at = jiff::Timestamp::from_microsecond(micros).unwrap();
+        let text = at.display_with_offset(zone).to_string();
+        prop_assert_eq!(Timestamp::parse(&text), Ok(Timestamp::from_micros(micros)), "{}", text);
     }
 
     #[test]
