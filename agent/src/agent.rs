@@ -21,6 +21,7 @@ use crate::http::server::Server;
 use crate::ingest::Ingest;
 use crate::pipeline::{Identity, OpenError, Pipeline};
 use crate::routes::router;
+use crate::telemetry;
 
 /// Share of the grace that requests in flight may use; the rest is for the last frames.
 const REQUESTS_GRACE_SHARE: u32 = 2;
@@ -85,6 +86,7 @@ impl Agent {
         let client = CollectorClient::new(&config.collector, key_source(config))
             .map_err(StartError::Config)?;
         warn_of_plain_http(&config.collector);
+        telemetry::metrics();
 
         // 1. The store: recovers what a previous life left. Everything else leans on it.
         let pipeline = open(config, Arc::clone(&clock)).await?;

@@ -56,7 +56,7 @@ pub(super) enum ClientError {
 }
 
 impl Target {
-    /// Finds the running agent. Cheap: a command that waits for a restarting agent calls it again.
+    /// Finds the running agent.
     pub(super) fn client(&self) -> Result<AgentClient, Failure> {
         let config = self.settings.load()?;
         let (base, found_in) = match &self.agent {
@@ -85,19 +85,32 @@ impl Target {
         })
     }
 
-    fn locate(&self, config: &Config) -> (String, String) {
-        let listen = (url(config.listen), "the listen address".to_owned());
-        if self.settings.names_address() {
-            return listen;
+    /// Follows an agent that came back on another port. Stays with the old one while no agent has written its address.
+    pub(super) fn find_again(&self, client: &mut AgentClient) -> Result<(), Failure> {
+        let config = self.settings.load()?;
+        if self.agent.is_none()
+            && !self.settings.names_address()
+            && let Some((base, found_in)) = written_address(&config)
+        {
+            (client.base, client.found_in) = (base, found_in);
         }
-        let file = config.data_dir.join(ADDRESS_FILE);
-        let written = std::fs::read_to_string(&file)
-            .ok()
-            .and_then(|text| text.trim().parse::<SocketAddr>().ok());
-        written.map_or(listen, |address| {
-            (url(address), format!("from {}", file.display()))
-        })
+        Ok(())
     }
+
+    fn locate(&self, config: &Config) -> (String, String) {
+        let listen = || (url(config.listen), "the listen address".to_owned());
+        if self.settings.names_address() {
+            return listen();
+        }
+        written_address(config).unwrap_or_else(listen)
+    }
+}
+
+/// The address that the running agent wrote into its data directory.
+fn written_address(config: &Config) -> Option<(String, String)> {
+    let file = config.data_dir.join(ADDRESS_FILE);
+    let address: SocketAddr = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+    Some((url(address), format!("from {}", file.display())))
 }
 
 /// An agent that listens on all addresses is reached on the loopback one.

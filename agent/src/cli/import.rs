@@ -202,7 +202,7 @@ impl Import {
                     }
                     tokio::time::sleep(Duration::from_millis(500)).await;
                     // It may come back on another port.
-                    *client = self.target.client()?;
+                    self.target.find_again(client)?;
                 }
                 Err(error) => return Err(error.into()),
             }

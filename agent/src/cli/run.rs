@@ -26,7 +26,6 @@ impl Run {
             code: EXIT_CONFIG,
             error: anyhow::anyhow!(problem),
         })?;
-        telemetry::metrics();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -1,9 +1,12 @@
-//! Query parameters, read one by one, so that an error names the one at fault.
+//! What stands in a request's address: an id in the path, and query parameters, read one by one so that an error names the
+//! one at fault.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use axum::http::Uri;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use submeter_common::time::Timestamp;
 
 use super::reply::ApiError;
@@ -72,5 +75,21 @@ impl Query {
                 format!("{name} must be true or false, but is {text:?}"),
             )),
         }
+    }
+}
+
+/// The one id in a request's path, percent-decoded.
+#[derive(Debug)]
+pub(crate) struct PathId(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let found = Path::<String>::from_request_parts(parts, state).await;
+        found.map(|Path(id)| Self(id)).map_err(|_| {
+            let message = "the id in the path must be UTF-8, percent-encoded";
+            ApiError::new(StatusCode::BAD_REQUEST, "INVALID_PATH", message)
+        })
     }
 }

@@ -21,8 +21,9 @@ use tokio::task::JoinHandle;
 /// Time a client has to send the whole head of a request, idle time on a kept connection included.
 const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of a request's head at most; events are in the body.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// The read buffer of a connection, which also bounds a request's head: a block of events is read at once, a head of this
+/// size is not one.
+const READ_BYTES_MAX: usize = 128 * 1024;
 
 /// A wait after a failed accept: the usual cause is that the process is out of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -122,7 +123,7 @@ async fn serve(stream: TcpStream, router: Router, watcher: Watcher, permit: Owne
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX.max(64 * 1024))
+        .max_buf_size(READ_BYTES_MAX)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde::ser::{Error as _, SerializeMap as _};
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use submeter_common::time::Timestamp;
 
 use super::Ingest;
-use crate::http::query::Query;
+use crate::http::query::{PathId, Query};
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{EventQuery, PipelineError, StoredEvent, StoredValue};
 
@@ -70,7 +70,7 @@ pub(crate) async fn list(
 
 pub(crate) async fn get(
     State(ingest): State<Arc<Ingest>>,
-    Path(event_id): Path<String>,
+    PathId(event_id): PathId,
 ) -> Result<Response, ApiError> {
     let wanted = event_id.clone();
     let found = blocking(&ingest, move |ingest| ingest.pipeline.event(&wanted)).await?;

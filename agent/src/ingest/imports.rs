@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use submeter_common::id::check_id;
 use super::Ingest;
 use super::native::{Stream, Tally, take_lines};
 use crate::http::body::{drain, media_type, unsupported};
-use crate::http::query::Query;
+use crate::http::query::{PathId, Query};
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{ImportRequest, ImportState};
 
@@ -100,7 +100,7 @@ pub(crate) async fn begin(
 /// Takes a part of an import's lines. Lines that are done already are passed over, so that a part may be sent again.
 pub(crate) async fn events(
     State(ingest): State<Arc<Ingest>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -166,7 +166,7 @@ pub(crate) async fn events(
 /// Ends an import: the watermark is free again.
 pub(crate) async fn complete(
     State(ingest): State<Arc<Ingest>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let _one_at_a_time = ingest.imports.lock().await;
     let state = ingest
@@ -180,7 +180,7 @@ pub(crate) async fn complete(
 /// Gives an import up: what it brought stays counted.
 pub(crate) async fn abandon(
     State(ingest): State<Arc<Ingest>>,
-    Path(id): Path<String>,
+    PathId(id): PathId,
 ) -> Result<Response, ApiError> {
     let _one_at_a_time = ingest.imports.lock().await;
     let state = ingest

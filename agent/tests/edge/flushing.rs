@@ -1,0 +1,269 @@
+//! What the flusher does with each answer of the collector. In every story the same must hold at the end: each event counts once.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use submeter_common::id::Digest;
+use submeter_common::protocol::{FrameResult, Position, RegisterStatus};
+
+use crate::collector::{Collector, Mischief};
+use crate::harness::{Running, config, event};
+
+fn flushed(status: &Value) -> bool {
+    status["at_risk_events"] == 0 && status["outbox_frames"] == 0
+}
+
+fn events(numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|number| event(&format!("e{number}"))).collect()
+}
+
+/// Ten events, the mischief, ten more; all twenty count once in the end.
+async fn survives(mischief: &[Mischief]) -> (Collector, Running, tempfile::TempDir) {
+    let collector = Collector::start().await;
+    let meter = collector.count_meter("mtr_calls");
+    let directory = tempfile::tempdir().expect("a directory");
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent
+        .until("the catalog", |status| status["catalog_version"] == 1)
+        .await;
+    agent.ingest(&events(0..10)).await;
+    agent
+        .until("the first frames", |status| {
+            status["receipts"]["accepted"] == 10 && flushed(status)
+        })
+        .await;
+    collector.will(mischief);
+    agent.ingest(&events(10..20)).await;
+    agent
+        .until("all frames", |status| {
+            status["receipts"]["accepted"] == 20 && flushed(status)
+        })
+        .await;
+    assert_eq!(collector.book().events_of(&meter), 20);
+    assert!(collector.book().mischief.is_empty());
+    (collector, agent, directory)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_arrive_in_order_as_one_chain() {
+    let (collector, agent, _directory) = survives(&[]).await;
+    let book = collector.book();
+    for (index, pair) in book.applied.windows(2).enumerate() {
+        assert_eq!(pair[0].header.seq, index as u64 + 1);
+        assert_eq!(pair[1].header.seq, index as u64 + 2);
+        assert!(pair[1].header.watermark >= pair[0].header.watermark);
+        assert!(pair[1].header.receipts.is_conserved());
+    }
+    assert_eq!(book.registers.len(), 1);
+    drop(book);
+    drop(agent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_was_cut_off_leads_to_a_duplicate_and_not_to_a_second_count() {
+    let (collector, _agent, _directory) = survives(&[Mischief::CutOff, Mischief::CutOff]).await;
+    assert!(collector.book().results.contains(&FrameResult::Duplicate));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_collector_is_left_alone_for_as_long_as_it_asks() {
+    let (collector, _agent, _directory) = survives(&[Mischief::Busy(1)]).await;
+    let book = collector.book();
+    let waits: Vec<Duration> = book
+        .arrivals
+        .windows(2)
+        .filter(|pair| pair[0].0 == pair[1].0)
+        .map(|pair| pair[1].1.duration_since(pair[0].1))
+        .collect();
+    assert_eq!(waits.len(), 1, "one frame was sent twice");
+    assert!(waits[0] >= Duration::from_secs(1), "{waits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_agent_registers_again_and_goes_on() {
+    let (collector, _agent, _directory) = survives(&[Mischief::Fence]).await;
+    assert_eq!(collector.book().registers.len(), 2);
+    assert!(collector.book().results.contains(&FrameResult::Fenced));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_forgot_the_agent_gets_everything_again() {
+    let (collector, _agent, _directory) = survives(&[Mischief::Forget]).await;
+    assert_eq!(collector.book().registers.len(), 2);
+    assert_eq!(collector.book().applied[0].header.seq, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_proxy_is_no_acknowledgement_and_a_refused_key_is_tried_again() {
+    let (_collector, agent, _directory) = survives(&[Mischief::Garbage, Mischief::RefuseKey]).await;
+    agent
+        .until("flowing", |status| status["flush"]["state"] == "flowing")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_collector_gets_the_frames_it_lost_again() {
+    let (collector, agent, _directory) = survives(&[]).await;
+    let before = collector.book().applied.len();
+    assert!(before >= 2);
+    collector.book().restore(1);
+    agent.ingest(&events(20..30)).await;
+    agent
+        .until("all frames", |status| {
+            status["receipts"]["accepted"] == 30 && flushed(status)
+        })
+        .await;
+    assert!(collector.book().results.contains(&FrameResult::Gap));
+    assert_eq!(collector.book().events_of("mtr_calls"), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_stops_the_flushing_and_nothing_else() {
+    let collector = Collector::start().await;
+    collector.count_meter("mtr_calls");
+    collector.will(&[Mischief::Fork]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent.ingest(&events(0..10)).await;
+    let status = agent
+        .until("the halt", |status| status["flush"]["state"] == "halted")
+        .await;
+    assert!(
+        status["flush"]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("fork")),
+        "{status:#}"
+    );
+
+    agent.ingest(&events(10..20)).await;
+    assert_eq!(agent.get("/healthz").await.status, 200);
+    assert_eq!(agent.get("/readyz").await.status, 200);
+    let arrivals = collector.book().arrivals.len();
+    agent.post("/v1/flush", "application/json", "").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        collector.book().arrivals.len(),
+        arrivals,
+        "nothing is sent any more"
+    );
+    assert_eq!(agent.status().await["receipts"]["accepted"], 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_with_another_history_is_a_fork_at_register() {
+    let (collector, agent, directory) = survives(&[]).await;
+    agent.stop().await;
+    let seq = collector.book().applied.len() as u64;
+    collector.book().place(Position {
+        seq,
+        digest: Digest::of(b"another history"),
+    });
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent
+        .until("the halt", |status| status["flush"]["state"] == "halted")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_restored_from_a_backup_goes_on_behind_the_collector() {
+    let (collector, agent, directory) = survives(&[]).await;
+    agent.stop().await;
+    let ahead = Position {
+        seq: 1000,
+        digest: Digest::of(b"frame 1000"),
+    };
+    collector.book().place(ahead);
+    collector.book().next_status = Some(RegisterStatus::Rollback);
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent.ingest(&events(20..30)).await;
+    agent
+        .until("all frames", |status| {
+            status["receipts"]["accepted"] == 30 && flushed(status)
+        })
+        .await;
+    let book = collector.book();
+    assert!(
+        book.applied
+            .last()
+            .is_some_and(|frame| frame.header.seq > 1000)
+    );
+    assert!(
+        book.applied
+            .iter()
+            .any(|frame| frame.header.previous == ahead.digest)
+    );
+    assert_eq!(book.events_of("mtr_calls"), 30);
+    drop(book);
+    drop(agent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_state_leads_to_a_new_identity_and_loses_nothing() {
+    let collector = Collector::start().await;
+    collector.count_meter("mtr_calls");
+    collector.book().next_status = Some(RegisterStatus::LostState);
+    let directory = tempfile::tempdir().expect("a directory");
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent.ingest(&events(0..10)).await;
+    agent
+        .until("all frames", |status| {
+            status["receipts"]["accepted"] == 10 && flushed(status)
+        })
+        .await;
+    let book = collector.book();
+    assert_eq!(book.registers.len(), 2);
+    assert_ne!(book.registers[0].agent_id, book.registers[1].agent_id);
+    assert_ne!(book.registers[0].state_nonce, book.registers[1].state_nonce);
+    assert_eq!(book.events_of("mtr_calls"), 10);
+    drop(book);
+    drop(agent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_catalog_is_noticed_in_a_reply_and_events_of_before_are_counted() {
+    let collector = Collector::start().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent.ingest(&events(0..10)).await;
+    agent
+        .until("all frames", |status| {
+            status["receipts"]["accepted"] == 10 && flushed(status)
+        })
+        .await;
+    collector.count_meter("mtr_later");
+    agent.ingest(&events(10..20)).await;
+    agent
+        .until("the catalog", |status| {
+            status["catalog_version"] == 1 && status["receipts"]["accepted"] == 20
+        })
+        .await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while collector.book().events_of("mtr_later") != 20 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} of 20",
+            collector.book().events_of("mtr_later")
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_agent_sends_heartbeats_whose_watermark_advances() {
+    let collector = Collector::start().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while collector.book().applied.len() < 3 {
+        assert!(std::time::Instant::now() < deadline, "no heartbeat");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(
+        collector
+            .book()
+            .applied
+            .iter()
+            .all(|frame| frame.rows.is_empty())
+    );
+    drop(agent);
+}

@@ -1,0 +1,10 @@
+//! The agent from outside its HTTP door: real router, real pipeline in a temporary directory, a collector that misbehaves on
+//! demand.
+
+mod bad_input;
+mod collector;
+mod events;
+mod flushing;
+mod harness;
+mod imports;
+mod lifecycle;
