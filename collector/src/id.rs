@@ -93,7 +93,8 @@ prefixed_id!(
 
 pub use EntitlementId as CreditEntitlementId;
 
-fn fresh(prefix: &str, now: Timestamp) -> String {
+/// Makes a fresh id text for kinds whose type is defined elsewhere: it sorts by `now` and is otherwise random.
+pub(crate) fn fresh(prefix: &str, now: Timestamp) -> String {
     // Before 1970 an id would not sort; it stays unique.
     let micros = u64::try_from(now.as_micros()).unwrap_or(0);
     let seconds = micros / 1_000_000;

@@ -6,6 +6,7 @@ use crate::{
     billing::{self, RunReport},
     storage::Storage,
     subscription::SubscriptionId,
+    telemetry::metric,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use submeter_common::Clock;
@@ -41,8 +42,18 @@ pub async fn run<S: Storage + ?Sized>(
     let mut told = BTreeSet::new();
     loop {
         match billing::close_due(&*storage, &*clock, config.completeness_wait).await {
-            Ok(report) => tell(&report, &mut told),
-            Err(error) => tracing::warn!(%error, "billing has to wait: the next run tries again"),
+            Ok(report) => {
+                metrics::counter!(metric::BILLING_RUNS, "outcome" => "done").increment(1);
+                metrics::counter!(metric::PERIODS_CLOSED).increment(report.closed);
+                // A gauge counts up to 2^53; above 2^32 the exact number has stopped to matter.
+                let failed = u32::try_from(report.failed_count).unwrap_or(u32::MAX);
+                metrics::gauge!(metric::PERIODS_FAILED).set(failed);
+                tell(&report, &mut told);
+            }
+            Err(error) => {
+                metrics::counter!(metric::BILLING_RUNS, "outcome" => "unavailable").increment(1);
+                tracing::warn!(%error, "billing has to wait: the next run tries again");
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(config.billing_interval) => {}

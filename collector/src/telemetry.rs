@@ -28,10 +28,12 @@ pub mod metric {
     pub const ROWS_QUARANTINED: &str = "submeter_collector_rows_quarantined_total";
     /// Agents registered, by what the collector made of them.
     pub const REGISTERS: &str = "submeter_collector_registers_total";
-    /// Invoices issued.
-    pub const INVOICES: &str = "submeter_collector_invoices_issued_total";
     /// Runs of the billing job, by outcome.
     pub const BILLING_RUNS: &str = "submeter_collector_billing_runs_total";
+    /// Billing periods closed.
+    pub const PERIODS_CLOSED: &str = "submeter_collector_billing_periods_closed_total";
+    /// Billing periods that cannot be closed, as of the last run.
+    pub const PERIODS_FAILED: &str = "submeter_collector_billing_periods_failed";
 }
 
 /// Seconds at which request times are counted: from a read in memory to the request time-out.
@@ -109,6 +111,7 @@ fn describe() {
     describe_counter!(metric::FRAME_ROWS, "Rows of frames that were applied.");
     describe_counter!(metric::ROWS_QUARANTINED, "Rows set aside because they could not be merged.");
     describe_counter!(metric::REGISTERS, "Registers of agents, by status.");
-    describe_counter!(metric::INVOICES, "Invoices issued.");
     describe_counter!(metric::BILLING_RUNS, "Runs of the billing job, by outcome.");
+    describe_counter!(metric::PERIODS_CLOSED, "Billing periods closed.");
+    describe_gauge!(metric::PERIODS_FAILED, "Billing periods that cannot be closed, as of the last run.");
 }

@@ -10,7 +10,7 @@ use crate::{
     storage::{DueCursor, SettleOutcome, Storage, StorageError},
     subscription::{Subscription, SubscriptionId, SubscriptionStatus},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use submeter_common::{AgentId, Clock, Timestamp};
 
 /// Due subscriptions read at once.
@@ -27,7 +27,7 @@ pub struct RunReport {
     pub issued: u64,
     /// Those of them that name missing agents.
     pub incomplete: u64,
-    /// Periods that wait for agents.
+    /// Periods seen to wait for agents. Those that end later wait too and are not counted.
     pub waiting_count: u64,
     /// The first of them.
     pub waiting: Vec<Waiting>,
@@ -60,28 +60,46 @@ pub async fn close_due<S: Storage + ?Sized>(
     clock: &dyn Clock,
     completeness_wait: Duration,
 ) -> Result<RunReport, StorageError> {
+    let now = clock.now();
+    let mut due = storage.due(now, None, DUE_BATCH).await?;
+    if due.is_empty() {
+        return Ok(RunReport::default());
+    }
     // Agents are read before any usage: a watermark then never promises more than the usage that is read after it.
     let agents = storage.agents().await?;
     let mut run = Run {
         storage,
         agents,
-        now: clock.now(),
+        now,
         completeness_wait,
         report: RunReport::default(),
+        stuck: BTreeSet::new(),
     };
-    let mut after = None;
-    loop {
-        let due = storage.due(run.now, after.as_ref(), DUE_BATCH).await?;
-        let Some(last) = due.last() else { break };
-        after = Some(DueCursor {
+    while let Some(last) = due.last() {
+        let after = DueCursor {
             period_end: last.current_period.end,
             subscription_id: last.subscription_id.clone(),
-        });
+        };
+        let mut waits = false;
         for subscription in due {
-            run.close_all(subscription).await?;
+            waits |= run.close_all(subscription).await? == Progress::Waits;
         }
+        if waits {
+            break;
+        }
+        due = storage.due(now, Some(&after), DUE_BATCH).await?;
     }
     Ok(run.report)
+}
+
+/// What a run could do about a due subscription.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum Progress {
+    /// Its oldest open period waits for agents. Periods that end later then wait for the same ones, so the run need not look
+    /// at what is due behind it.
+    Waits,
+    /// Anything else.
+    Done,
 }
 
 struct Run<'a, S: ?Sized> {
@@ -90,29 +108,44 @@ struct Run<'a, S: ?Sized> {
     now: Timestamp,
     completeness_wait: Duration,
     report: RunReport,
+    /// Subscriptions of which a later period than the one found due waits or failed. It is due too, and would be found again.
+    stuck: BTreeSet<SubscriptionId>,
 }
 
 impl<S: Storage + ?Sized> Run<'_, S> {
     /// Closes the subscription's periods in order until one is not due, has to wait, or cannot be billed.
-    async fn close_all(&mut self, mut subscription: Subscription) -> Result<(), StorageError> {
+    async fn close_all(
+        &mut self,
+        mut subscription: Subscription,
+    ) -> Result<Progress, StorageError> {
+        if self.stuck.contains(&subscription.subscription_id) {
+            return Ok(Progress::Done);
+        }
+        let first = subscription.next_period;
         while is_due(&subscription, self.now) {
             let Some(missing) = self.missing_agents(&subscription) else {
-                return Ok(());
+                let waits = subscription.next_period == first;
+                return Ok(if waits {
+                    Progress::Waits
+                } else {
+                    Progress::Done
+                });
             };
             match self.close_one(&subscription, missing).await {
                 Ok(Some(next)) => subscription = next,
                 // Somebody else settled this period; the next run sees what is left.
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(Progress::Done),
                 Err(BillingError::Storage(StorageError::Unavailable(reason))) => {
                     return Err(StorageError::Unavailable(reason));
                 }
                 Err(error) => {
+                    self.stuck.insert(subscription.subscription_id.clone());
                     self.failed(subscription.subscription_id, error);
-                    return Ok(());
+                    return Ok(Progress::Done);
                 }
             }
         }
-        Ok(())
+        Ok(Progress::Done)
     }
 
     /// Settles the open period; returns the subscription afterwards, or none when it was settled meanwhile.

@@ -5,5 +5,7 @@
 mod credit;
 mod late;
 mod money;
+mod opening;
+mod oracle;
 mod waiting;
 mod world;

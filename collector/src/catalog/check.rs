@@ -237,3 +237,6 @@ fn credit_meters(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

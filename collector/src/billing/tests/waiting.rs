@@ -3,6 +3,7 @@
 use super::world::{WAIT, World, at, per_unit};
 use crate::{
     billing::{BillingError, close, gather},
+    jobs::{self, JobsConfig},
     storage::{InvoiceStore, SettleOutcome},
 };
 use submeter_common::AggregationKind::Sum;
@@ -68,6 +69,46 @@ async fn after_the_wait_the_invoice_names_the_missing_agents() {
     let invoices = world.invoices().await;
     assert!(!invoices[0].complete);
     assert_eq!(invoices[0].missing_agents, [world.agent_id(silent)]);
+}
+
+#[tokio::test]
+async fn what_is_complete_is_closed_although_something_else_waits() {
+    let mut world = World::new("2025-01-01").await;
+    let product = world.product(100, Vec::new(), Vec::new()).await;
+    let early = world.subscribe(&product, "2025-01-01", 1).await;
+    // A backdated one whose first period is complete and whose second waits, before one that is complete.
+    world.clock.set(at("2025-03-01T12:00:00Z"));
+    world.subscribe(&product, "2025-01-01T01:00:00Z", 1).await;
+    world.subscribe(&product, "2025-01-02", 1).await;
+    world.deliver("2025-02-15", &[]).await;
+    let report = world.run().await;
+    assert_eq!((report.closed, report.waiting_count), (3, 2));
+    assert_eq!(
+        world.subscription(&early.subscription_id).await.next_period,
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_job_closes_what_is_due_until_it_is_told_to_stop() {
+    let mut world = World::new("2025-01-01").await;
+    let product = world.product(100, Vec::new(), Vec::new()).await;
+    world.subscribe(&product, "2025-01-01", 1).await;
+    let config = JobsConfig {
+        billing_interval: std::time::Duration::from_millis(1),
+        completeness_wait: WAIT,
+    };
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let clock = std::sync::Arc::new(world.clock.clone());
+    let job = tokio::spawn(jobs::run(world.shared_store(), clock, config, stopped));
+    world.deliver("2025-02-01", &[]).await;
+    world.clock.set(at("2025-02-01"));
+    while world.invoices().await.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    stop.send(true).unwrap();
+    job.await.unwrap();
+    assert_eq!(world.invoices().await.len(), 2);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::{
     },
     subscription::{BillingAddress, Subscription, SubscriptionId},
 };
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use submeter_common::{
     AgentId, Aggregation, AggregationKind, Clock, CustomerId, Digest, Frame, FrameHeader, Group,
     ManualClock, Meter, MeterId, Partial, Quantity, Receipts, Row, State, Timestamp, encode_frame,
@@ -55,7 +55,7 @@ struct Agent {
 
 pub(super) struct World {
     directory: TempDir,
-    store: Option<RocksStore>,
+    store: Option<Arc<RocksStore>>,
     pub clock: ManualClock,
     agents: Vec<Agent>,
 }
@@ -77,6 +77,10 @@ impl World {
         };
         world.agent().await;
         world
+    }
+
+    pub(super) fn shared_store(&self) -> Arc<RocksStore> {
+        Arc::clone(self.store.as_ref().unwrap())
     }
 
     pub(super) fn store(&self) -> &RocksStore {
@@ -376,6 +380,6 @@ pub(super) fn in_tokens(meter: &str, free_threshold: i64, units_per_credit: &str
     }
 }
 
-fn open(path: &Path) -> RocksStore {
-    RocksStore::open(path).unwrap()
+fn open(path: &Path) -> Arc<RocksStore> {
+    Arc::new(RocksStore::open(path).unwrap())
 }

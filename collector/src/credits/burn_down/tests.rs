@@ -304,6 +304,7 @@ fn units_cost_credits_rounded_once_half_away_at_the_precision() {
 }
 
 proptest! {
+    // Oracle K15: grants = usage + balance − overage, whatever happens.
     #[test]
     fn nothing_is_burned_twice_and_nothing_is_lost(
         amounts in prop::collection::vec((1_i64..1_000, 0_u32..4, prop::option::of(1_i64..300), 0_i64..50), 0..8),

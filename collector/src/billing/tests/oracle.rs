@@ -1,0 +1,113 @@
+//! Where each of the oracle's cases is held, and why some are not yet: none is silently left out.
+//!
+//! The oracle is a list of numbers taken as facts from the public tests and documents of other billing systems.
+
+use std::collections::BTreeSet;
+
+/// Cases in the oracle's list.
+const CASES: usize = 168;
+
+/// Cases that a table test names, by the room that holds them.
+const HELD: &[(&str, &[&str])] = &[
+    ("money", &["N1", "N3", "N11", "N13", "G7"]),
+    (
+        "rating",
+        &[
+            "N15", "N17", "N19", "L1", "L3", "L11", "L15", "U3", "U5c", "R1", "R3", "R5", "R7",
+            "R13", "R15", "R17", "R17c", "R19", "R21", "R23", "R25", "R27",
+        ],
+    ),
+    (
+        "subscription::period",
+        &[
+            "M1", "M3", "M4b", "M4d", "M6a", "M6c", "M6e", "M8", "M10", "M12",
+        ],
+    ),
+    ("credits::burn_down", &["K1", "K3", "K15", "K17", "K23"]),
+];
+
+/// Cases of models that do not exist yet, or of policies that differ on purpose, with the reason.
+const OUT_OF_SCOPE: &[(&str, &[&str])] = &[
+    (
+        "graduated tiers are refused: prices are per unit so far",
+        &[
+            "A1", "A3", "A5a", "A5c", "A5e", "A5g", "A6b", "A6d", "A6f", "A7b", "A9", "A10b",
+            "A11", "A13a", "A13c", "A14b", "A15b", "A15d", "A15f", "A16b", "A17b", "A17d", "A17f",
+            "A18b", "A19", "A21a", "A21c", "A22", "L5", "R29a", "R29c", "R29e", "R29g", "U9b",
+        ],
+    ),
+    (
+        "volume tiers are refused: prices are per unit so far",
+        &[
+            "B1a", "B1c", "B1e", "B1g", "B2b", "B3a", "B3c", "B3e", "B3g", "B3i", "B4b", "B5a",
+            "B6a", "B6c", "B7a", "B7c", "B8", "B9b", "B9d", "B11", "B13a", "B13c", "B13e", "B15",
+            "L7",
+        ],
+    ),
+    (
+        "packages and unit conversion are refused: prices are per unit so far",
+        &[
+            "C1a", "C1c", "C1e", "C3", "C4b", "C5a", "C5c", "C5e", "C5g", "C6", "C8", "C9b", "C9d",
+            "C11a",
+        ],
+    ),
+    (
+        "percentage and dynamic prices are refused: prices are per unit so far",
+        &[
+            "P1a", "P1c", "P1e", "P2a", "P2c", "P2e", "P3a", "P3c", "P3e", "P4a",
+        ],
+    ),
+    (
+        "minimum and maximum spend and commitments are refused",
+        &["U1", "U5a", "U6a", "U7a", "U7c", "U7e", "U8b", "U8d", "L9"],
+    ),
+    (
+        "no taxes, coupons or wallets are computed",
+        &["U10", "U12", "N21", "N23"],
+    ),
+    (
+        "fees are prorated by seconds in UTC; other policies and time zones do not exist yet",
+        &["R9", "R11"],
+    ),
+    ("usage is not prorated", &["R30"]),
+    (
+        "overage is forgiven or invoiced; a deficit that is carried is refused",
+        &["K5", "K7", "K13"],
+    ),
+    ("rollover is refused", &["K11", "K25", "K30"]),
+    (
+        "credits are neither given, voided, refunded nor surcharged but by a subscription",
+        &["K19", "K24b", "K27a", "K27c", "K32"],
+    ),
+    (
+        "an amount of credits with more digits than the precision is refused, not rounded",
+        &["K21"],
+    ),
+    (
+        "reservations do not exist",
+        &["K28b", "K28d", "K28f", "K28h", "K33b", "K33d"],
+    ),
+    (
+        "a period's last value is charged once, at its end; balances within it do not exist",
+        &["K9"],
+    ),
+    (
+        "late usage is adjusted for 400 days, not for two periods",
+        &["L13"],
+    ),
+    ("there is no weighted sum", &["G1", "G3", "G5"]),
+    ("there is one rounding, half away from zero", &["G9"]),
+    ("no amount is split into parts", &["N5", "N7", "N9"]),
+];
+
+#[test]
+fn every_case_of_the_oracle_is_held_or_out_of_scope_with_a_reason() {
+    let all = HELD
+        .iter()
+        .chain(OUT_OF_SCOPE)
+        .flat_map(|(_, ids)| ids.iter().copied());
+    let listed: Vec<&str> = all.collect();
+    let distinct: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(listed.len(), distinct.len(), "a case is listed twice");
+    assert_eq!(distinct.len(), CASES);
+}
