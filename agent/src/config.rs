@@ -44,7 +44,7 @@ pub struct Config {
     pub ingest_token_file: Option<PathBuf>,
     /// Further names clients may use in `Host` and `Origin`, beside loopback names and the listen address.
     pub allowed_hosts: Vec<String>,
-    /// How logs are written: `auto` is human on a terminal and JSON elsewhere.
+    /// How logs are written: `human` or `json`.
     pub log_format: LogFormat,
     /// Log filter, in the syntax of `tracing` (`info`, `submeter_agent=debug`).
     pub log: String,
@@ -106,7 +106,7 @@ impl Default for Config {
             key_file: None,
             ingest_token_file: None,
             allowed_hosts: Vec::new(),
-            log_format: LogFormat::Auto,
+            log_format: LogFormat::Human,
             log: "info".to_owned(),
             flush_interval: Span::seconds(10),
             heartbeat_interval: Span::seconds(60),

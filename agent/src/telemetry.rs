@@ -19,24 +19,11 @@ use crate::pipeline::Status;
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
-    /// Human on a terminal, JSON elsewhere.
+    /// One readable line per message, in colour on a terminal.
     #[default]
-    Auto,
-    /// One readable line per message.
     Human,
     /// One JSON object per line.
     Json,
-}
-
-impl LogFormat {
-    /// Whether lines are JSON, given where standard error goes.
-    pub fn is_json(self) -> bool {
-        match self {
-            Self::Auto => !std::io::stderr().is_terminal(),
-            Self::Human => false,
-            Self::Json => true,
-        }
-    }
 }
 
 /// Starts logging to standard error. The error names what is wrong with the filter.
@@ -46,7 +33,7 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let started = if format.is_json() {
+    let started = if format == LogFormat::Json {
         builder
             .json()
             .flatten_event(true)

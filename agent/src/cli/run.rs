@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_FRAMES_LEFT, EXIT_OK, EXIT_POISONED, Failure, Outcome};
 use crate::agent::{Agent, StartError, Stopped};
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -49,7 +49,7 @@ async fn run(config: &Config) -> Outcome {
 fn announce(config: &Config, agent: &Agent) {
     let (address, id) = (agent.address(), agent.identity().agent_id);
     let (data_dir, collector) = (config.data_dir.display(), &config.collector);
-    if !config.log_format.is_json() {
+    if config.log_format == LogFormat::Human {
         println!(
             "submeter-agent {} · listening on http://{address} · data in {data_dir} · collector {collector} · agent {id}",
             env!("CARGO_PKG_VERSION")

@@ -34,7 +34,7 @@ pub(super) struct Settings {
     /// How long a stopping agent may take to send what is left [default: 20s]
     #[arg(long, value_name = "DURATION")]
     shutdown_grace: Option<String>,
-    /// auto, human or json [default: auto]
+    /// human or json [default: human]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
     /// What is logged, such as info or submeter_agent=debug [default: info]

@@ -6,7 +6,6 @@ use comfy_table::{Table, presets};
 use super::client::Target;
 use super::{EXIT_OK, Outcome};
 use crate::admin::AgentStatus;
-use crate::config::Bytes;
 use crate::flush::{FlushState, FlushStatus};
 use crate::pipeline::{Health, ImportState};
 
@@ -85,7 +84,7 @@ fn table(status: &AgentStatus) -> Table {
         format!(
             "{} frames, {}",
             pipeline.outbox_frames,
-            Bytes(pipeline.outbox_bytes)
+            size(pipeline.outbox_bytes)
         ),
     );
     row("at risk", format!("{} events", pipeline.at_risk_events));
@@ -99,15 +98,12 @@ fn table(status: &AgentStatus) -> Table {
         "journal",
         format!(
             "{} in {} records",
-            Bytes(pipeline.journal_bytes),
+            size(pipeline.journal_bytes),
             pipeline.journal_seq
         ),
     );
     row("event ids remembered", pipeline.dedup_ids.to_string());
-    row(
-        "disk free",
-        Bytes(pipeline.disk_free_bytes >> 20 << 20).to_string(),
-    );
+    row("disk free", size(pipeline.disk_free_bytes));
     if pipeline.quarantined > 0 {
         row("quarantined", format!("{} events", pipeline.quarantined));
     }
@@ -156,5 +152,17 @@ fn with_reasons<'a>(total: u64, reasons: impl Iterator<Item = (&'a String, &'a u
         total.to_string()
     } else {
         format!("{total} ({})", reasons.join(", "))
+    }
+}
+
+/// A size rounded to a tenth of its unit, for people.
+fn size(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        None => format!("{bytes} B"),
+        Some((unit, shift)) => {
+            let tenths = u128::from(bytes) * 10 >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
     }
 }
