@@ -124,8 +124,9 @@ impl<S: Storage + ?Sized> Run<'_, S> {
         let first = subscription.next_period;
         while is_due(&subscription, self.now) {
             let Some(missing) = self.missing_agents(&subscription) else {
-                let waits = subscription.next_period == first;
-                return Ok(if waits {
+                let is_first = subscription.next_period == first;
+                self.stuck.insert(subscription.subscription_id);
+                return Ok(if is_first {
                     Progress::Waits
                 } else {
                     Progress::Done
