@@ -72,7 +72,11 @@ struct SettingsArgs {
 
 impl SettingsArgs {
     fn flags(&self) -> Flags {
-        Flags { data_dir: self.data_dir.clone(), listen: self.listen, log_format: self.log_format }
+        Flags {
+            data_dir: self.data_dir.clone(),
+            listen: self.listen,
+            log_format: self.log_format,
+        }
     }
 }
 

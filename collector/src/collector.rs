@@ -84,25 +84,54 @@ impl Collector {
         // 1. The store: everything else reads it.
         let storage = open_store(&config.data_dir).await?;
         // 2. Metrics, before anything counts.
-        let metrics = telemetry::start_metrics().map_err(|error| StartError::Metrics(error.to_string()))?;
+        let metrics =
+            telemetry::start_metrics().map_err(|error| StartError::Metrics(error.to_string()))?;
         // 3. The address, before anything works: a port in use is the most common failure of a start.
         let door = Door::bind(config.listen)
             .await
-            .map_err(|source| StartError::Bind { address: config.listen, source })?;
+            .map_err(|source| StartError::Bind {
+                address: config.listen,
+                source,
+            })?;
         let address = door.address();
         // 4. The first key, while nobody can ask yet.
-        let bootstrap_key = auth::ensure_bootstrap_key(&*storage, &config.data_dir, clock.now()).await?;
+        let bootstrap_key =
+            auth::ensure_bootstrap_key(&*storage, &config.data_dir, clock.now()).await?;
         // 5. Background work: what fell due while the collector was away is done now.
         let (stop_jobs, jobs_stopped) = watch::channel(false);
-        let jobs = tokio::spawn(jobs::run(Arc::clone(&storage), Arc::clone(&clock), config.jobs, jobs_stopped));
+        let jobs = tokio::spawn(jobs::run(
+            Arc::clone(&storage),
+            Arc::clone(&clock),
+            config.jobs,
+            jobs_stopped,
+        ));
         // 6. The door.
         let api_config = Arc::new(config.api.clone());
-        let routes = api::router(ApiState { storage, clock, config: Arc::clone(&api_config), metrics });
+        let routes = api::router(ApiState {
+            storage,
+            clock,
+            config: Arc::clone(&api_config),
+            metrics,
+        });
         let (stop_door, door_stopped) = watch::channel(false);
-        let door = tokio::spawn(api::serve(door, routes, api_config, door_stopped, config.drain_grace));
+        let door = tokio::spawn(api::serve(
+            door,
+            routes,
+            api_config,
+            door_stopped,
+            config.drain_grace,
+        ));
         // 7. Tell where it is, now that it answers.
         let address_file = config.data_dir.join(ADDRESS_FILE);
-        let collector = Self { address, address_file, bootstrap_key, stop_door, stop_jobs, door, jobs };
+        let collector = Self {
+            address,
+            address_file,
+            bootstrap_key,
+            stop_door,
+            stop_jobs,
+            door,
+            jobs,
+        };
         if let Err(source) = write_address(&collector.address_file, address) {
             let path = collector.address_file.clone();
             collector.stop().await;
@@ -127,7 +156,9 @@ impl Collector {
             ended = &mut self.door => ("the HTTP surface", ended.map(|_| ())),
             ended = &mut self.jobs => ("background work", ended),
         };
-        let reason = ended.err().map_or_else(|| "without an error".to_owned(), |error| error.to_string());
+        let reason = ended
+            .err()
+            .map_or_else(|| "without an error".to_owned(), |error| error.to_string());
         Died { part, reason }
     }
 
@@ -139,7 +170,11 @@ impl Collector {
         }
         // Receivers may be gone: then the part has ended, which is what is wanted.
         let _ = self.stop_door.send(true);
-        let cut = if self.door.is_finished() { 0 } else { self.door.await.unwrap_or(0) };
+        let cut = if self.door.is_finished() {
+            0
+        } else {
+            self.door.await.unwrap_or(0)
+        };
         let _ = self.stop_jobs.send(true);
         if !self.jobs.is_finished() && self.jobs.await.is_err() {
             tracing::error!("background work died at the stop; the next start continues it");

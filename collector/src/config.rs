@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use submeter_common::limits;
 
-pub use read::{ConfigProblems, Setting};
 use read::Reader;
+pub use read::{ConfigProblems, Setting};
 
 use crate::jobs::JobsConfig;
 use crate::telemetry::LogFormat;
@@ -93,15 +93,26 @@ impl Config {
     ///
     /// # Errors
     /// Every problem found, not only the first: unreadable file, unknown keys, values of a wrong form or out of bounds.
-    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<(Config, Vec<Setting>), ConfigProblems> {
+    pub fn load(
+        file: Option<&Path>,
+        flags: &Flags,
+    ) -> Result<(Config, Vec<Setting>), ConfigProblems> {
         let defaults = Config::default();
         let mut reader = Reader::open(file, flags)?;
         let config = Config {
             data_dir: reader.path("data_dir", defaults.data_dir),
-            listen: reader.text("listen", defaults.listen, "an address and port such as 127.0.0.1:7700"),
+            listen: reader.text(
+                "listen",
+                defaults.listen,
+                "an address and port such as 127.0.0.1:7700",
+            ),
             log_format: reader.log_format("log_format", defaults.log_format),
             api: ApiConfig {
-                connections_max: reader.count("connections_max", defaults.api.connections_max, 1..=1_000_000),
+                connections_max: reader.count(
+                    "connections_max",
+                    defaults.api.connections_max,
+                    1..=1_000_000,
+                ),
                 head_timeout: reader.duration("head_timeout", defaults.api.head_timeout),
                 request_timeout: reader.duration("request_timeout", defaults.api.request_timeout),
                 request_bytes_max: reader.count(
@@ -111,8 +122,10 @@ impl Config {
                 ),
             },
             jobs: JobsConfig {
-                billing_interval: reader.duration("billing_interval", defaults.jobs.billing_interval),
-                completeness_wait: reader.duration("completeness_wait", defaults.jobs.completeness_wait),
+                billing_interval: reader
+                    .duration("billing_interval", defaults.jobs.billing_interval),
+                completeness_wait: reader
+                    .duration("completeness_wait", defaults.jobs.completeness_wait),
             },
             drain_grace: reader.duration("drain_grace", defaults.drain_grace),
         };

@@ -37,7 +37,9 @@ pub mod metric {
 }
 
 /// Seconds at which request times are counted: from a read in memory to the request time-out.
-const SECONDS_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+const SECONDS_BUCKETS: [f64; 12] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
 
 /// How log lines look.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +62,9 @@ impl LogFormat {
 
     /// The format with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [LogFormat::Human, LogFormat::Json].into_iter().find(|format| format.name() == name)
+        [LogFormat::Human, LogFormat::Json]
+            .into_iter()
+            .find(|format| format.name() == name)
     }
 }
 
@@ -69,9 +73,14 @@ impl LogFormat {
 /// A second call in one process changes nothing, so that tests may start several collectors.
 pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = match format {
-        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+        LogFormat::Human => lines
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     if started.is_err() {
@@ -90,7 +99,10 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
         return Ok(handle.clone());
     }
     let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full(metric::REQUEST_SECONDS.to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Full(metric::REQUEST_SECONDS.to_owned()),
+            &SECONDS_BUCKETS,
+        )?
         .install_recorder();
     match handle {
         Ok(handle) => {
@@ -103,15 +115,27 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_counter!(metric::REQUESTS, "Requests answered, by route, method and status.");
-    describe_histogram!(metric::REQUEST_SECONDS, "Seconds from a request's head to its answer's head, by route.");
+    describe_counter!(
+        metric::REQUESTS,
+        "Requests answered, by route, method and status."
+    );
+    describe_histogram!(
+        metric::REQUEST_SECONDS,
+        "Seconds from a request's head to its answer's head, by route."
+    );
     describe_gauge!(metric::CONNECTIONS, "Connections open now.");
     describe_counter!(metric::FRAMES, "Frames received, by result.");
     describe_counter!(metric::FRAME_BYTES, "Bytes of frames that were applied.");
     describe_counter!(metric::FRAME_ROWS, "Rows of frames that were applied.");
-    describe_counter!(metric::ROWS_QUARANTINED, "Rows set aside because they could not be merged.");
+    describe_counter!(
+        metric::ROWS_QUARANTINED,
+        "Rows set aside because they could not be merged."
+    );
     describe_counter!(metric::REGISTERS, "Registers of agents, by status.");
     describe_counter!(metric::BILLING_RUNS, "Runs of the billing job, by outcome.");
     describe_counter!(metric::PERIODS_CLOSED, "Billing periods closed.");
-    describe_gauge!(metric::PERIODS_FAILED, "Billing periods that cannot be closed, as of the last run.");
+    describe_gauge!(
+        metric::PERIODS_FAILED,
+        "Billing periods that cannot be closed, as of the last run."
+    );
 }

@@ -23,7 +23,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parts.extensions.get::<Caller>().cloned().ok_or_else(|| ApiError::internal("a route without access check"))
+        parts
+            .extensions
+            .get::<Caller>()
+            .cloned()
+            .ok_or_else(|| ApiError::internal("a route without access check"))
     }
 }
 
@@ -34,8 +38,13 @@ pub(super) async fn require(
     next: Next,
 ) -> Result<Response, ApiError> {
     let presented = bearer(request.headers()).ok_or_else(ApiError::unauthorized)?;
-    let found = state.storage.key_by_hash(&hash_presented(presented)).await?;
-    let key = found.filter(|key| key.revoked_at.is_none()).ok_or_else(ApiError::unauthorized)?;
+    let found = state
+        .storage
+        .key_by_hash(&hash_presented(presented))
+        .await?;
+    let key = found
+        .filter(|key| key.revoked_at.is_none())
+        .ok_or_else(ApiError::unauthorized)?;
     if !key.allows(scope) {
         return Err(ApiError::missing_scope(scope));
     }
@@ -49,16 +58,28 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Bounds a request's time, and counts it by its route's pattern, never by its path: ids would make series without end.
-pub(super) async fn observe(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let response = match tokio::time::timeout(state.config.request_timeout, next.run(request)).await {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let response = match tokio::time::timeout(state.config.request_timeout, next.run(request)).await
+    {
         Ok(response) => response,
-        Err(_) => ApiError::unavailable("the request took too long and was given up; send it again").into_response(),
+        Err(_) => {
+            ApiError::unavailable("the request took too long and was given up; send it again")
+                .into_response()
+        }
     };
     let status = response.status().as_u16().to_string();
-    counter!(metric::REQUESTS, "route" => route.clone(), "method" => method, "status" => status).increment(1);
+    counter!(metric::REQUESTS, "route" => route.clone(), "method" => method, "status" => status)
+        .increment(1);
     histogram!(metric::REQUEST_SECONDS, "route" => route).record(started.elapsed());
     response
 }

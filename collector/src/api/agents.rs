@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use metrics::counter;
 use serde::Serialize;
 use submeter_common::id::{AgentId, Digest};
 use submeter_common::limits::FRAME_BYTES_MAX;
 use submeter_common::protocol::{
-    Catalog, FrameError, FrameReply, FrameResult, Position, Receipts, RegisterReply, RegisterRequest, decode_frame,
+    Catalog, FrameError, FrameReply, FrameResult, Position, Receipts, RegisterReply,
+    RegisterRequest, decode_frame,
 };
 use submeter_common::time::Timestamp;
 
@@ -85,11 +86,20 @@ pub(super) async fn register(
     counter!(metric::REGISTERS, "status" => format!("{status:?}").to_lowercase()).increment(1);
     tracing::info!(agent = %request.agent_id, epoch = registration.epoch, ?status, "an agent registered");
     let catalog = state.storage.catalog().await?.for_agents();
-    Ok(Json(RegisterReply { epoch: registration.epoch, applied: registration.applied, status, catalog, now }))
+    Ok(Json(RegisterReply {
+        epoch: registration.epoch,
+        applied: registration.applied,
+        status,
+        catalog,
+        now,
+    }))
 }
 
 /// `GET /v1/catalog`: the meters to count by.
-pub(super) async fn catalog(State(state): State<ApiState>, query: Query) -> Result<Json<Catalog>, ApiError> {
+pub(super) async fn catalog(
+    State(state): State<ApiState>,
+    query: Query,
+) -> Result<Json<Catalog>, ApiError> {
     query.finish()?;
     Ok(Json(state.storage.catalog().await?.for_agents()))
 }
@@ -114,10 +124,23 @@ pub(super) async fn frames(
         .map_err(ApiError::internal)?
         .map_err(refusal)?;
     if frame.header.agent_id != agent_id {
-        let message = format!("the frame is from agent {}, but was sent for agent {agent_id}", frame.header.agent_id);
-        return Err(ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FRAME", "agent_id", message));
+        let message = format!(
+            "the frame is from agent {}, but was sent for agent {agent_id}",
+            frame.header.agent_id
+        );
+        return Err(ApiError::of_field(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "INVALID_FRAME",
+            "agent_id",
+            message,
+        ));
     }
-    let incoming = IncomingFrame { epoch, frame, digest, received_at: state.now() };
+    let incoming = IncomingFrame {
+        epoch,
+        frame,
+        digest,
+        received_at: state.now(),
+    };
     let outcome = state.storage.apply_frame(incoming).await?;
     count(outcome, size);
     reply(&state, agent_id, outcome).await
@@ -125,23 +148,41 @@ pub(super) async fn frames(
 
 fn epoch(query: &mut Query) -> Result<u64, ApiError> {
     let text = query.required("epoch")?;
-    text.parse().map_err(|_| ApiError::field("epoch", format!("expected the number that register answered, found `{text}`")))
+    text.parse().map_err(|_| {
+        ApiError::field(
+            "epoch",
+            format!("expected the number that register answered, found `{text}`"),
+        )
+    })
 }
 
 fn expect_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if given == "application/octet-stream" {
         return Ok(());
     }
     let message = format!("expected the content type application/octet-stream, found `{given}`");
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_CONTENT_TYPE", message))
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "UNSUPPORTED_CONTENT_TYPE",
+        message,
+    ))
 }
 
 /// A frame that cannot be read is refused for ever; the agent keeps it and reports.
 fn refusal(error: FrameError) -> ApiError {
     let code = match error {
         FrameError::UnsupportedVersion { .. } => "UNSUPPORTED_FRAME_VERSION",
-        FrameError::TooLarge { .. } => return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", error.to_string()),
+        FrameError::TooLarge { .. } => {
+            return ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "BODY_TOO_LARGE",
+                error.to_string(),
+            );
+        }
         _ => "INVALID_FRAME",
     };
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, error.to_string())
@@ -155,7 +196,11 @@ struct Refused {
     reply: FrameReply,
 }
 
-async fn reply(state: &ApiState, agent_id: AgentId, outcome: FrameOutcome) -> Result<Response, ApiError> {
+async fn reply(
+    state: &ApiState,
+    agent_id: AgentId,
+    outcome: FrameOutcome,
+) -> Result<Response, ApiError> {
     let catalog_version = state.storage.catalog().await?.version;
     let now = state.now();
     let with = |result: FrameResult, applied: Position, message: Option<String>| FrameReply {
@@ -166,31 +211,49 @@ async fn reply(state: &ApiState, agent_id: AgentId, outcome: FrameOutcome) -> Re
         message,
     };
     let (code, reply) = match outcome {
-        FrameOutcome::Applied { applied, .. } => return Ok(Json(with(FrameResult::Applied, applied, None)).into_response()),
-        FrameOutcome::Duplicate { applied } => return Ok(Json(with(FrameResult::Duplicate, applied, None)).into_response()),
+        FrameOutcome::Applied { applied, .. } => {
+            return Ok(Json(with(FrameResult::Applied, applied, None)).into_response());
+        }
+        FrameOutcome::Duplicate { applied } => {
+            return Ok(Json(with(FrameResult::Duplicate, applied, None)).into_response());
+        }
         FrameOutcome::Gap { applied, expected } => {
             let message = format!("frames are missing: send again from seq {expected}");
             ("GAP", with(FrameResult::Gap, applied, Some(message)))
         }
         FrameOutcome::Fenced { applied, epoch } => {
-            let message = format!("this session is over, the current epoch is {epoch}: register again");
+            let message =
+                format!("this session is over, the current epoch is {epoch}: register again");
             ("FENCED", with(FrameResult::Fenced, applied, Some(message)))
         }
         FrameOutcome::Fork { applied } => {
             tracing::error!(agent = %agent_id, "two states send different frames under one agent id");
-            let message = "the frame does not continue what was applied: two states share this agent id".to_owned();
+            let message =
+                "the frame does not continue what was applied: two states share this agent id"
+                    .to_owned();
             ("FORK", with(FrameResult::Fork, applied, Some(message)))
         }
         FrameOutcome::UnknownAgent => {
-            return Err(ApiError::not_found("AGENT_NOT_FOUND", "agent", &agent_id.to_string()));
+            return Err(ApiError::not_found(
+                "AGENT_NOT_FOUND",
+                "agent",
+                &agent_id.to_string(),
+            ));
         }
     };
-    Ok((StatusCode::CONFLICT, [(X_SHOULD_RETRY, "false")], Json(Refused { code, reply })).into_response())
+    Ok((
+        StatusCode::CONFLICT,
+        [(X_SHOULD_RETRY, "false")],
+        Json(Refused { code, reply }),
+    )
+        .into_response())
 }
 
 fn count(outcome: FrameOutcome, size: usize) {
     let result = match outcome {
-        FrameOutcome::Applied { rows, quarantined, .. } => {
+        FrameOutcome::Applied {
+            rows, quarantined, ..
+        } => {
             counter!(metric::FRAME_BYTES).increment(size as u64);
             counter!(metric::FRAME_ROWS).increment(rows);
             counter!(metric::ROWS_QUARANTINED).increment(quarantined);
@@ -206,17 +269,27 @@ fn count(outcome: FrameOutcome, size: usize) {
 }
 
 /// `GET /v1/agents`, by id.
-pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Result<Json<Items<AgentReply>>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<AgentReply>>, ApiError> {
     let page = query.page()?;
     query.finish()?;
     let agents = state.storage.agents().await?;
-    Ok(Json(Items::new(page.of(agents.into_iter().map(AgentReply::from)))))
+    Ok(Json(Items::new(
+        page.of(agents.into_iter().map(AgentReply::from)),
+    )))
 }
 
 /// `GET /v1/agents/{agent_id}`.
-pub(super) async fn get(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<AgentReply>, ApiError> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<AgentReply>, ApiError> {
     let agent = state.storage.agent(parse_id(&id)?).await?;
-    agent.map(|agent| Json(agent.into())).ok_or_else(|| not_found(&id))
+    agent
+        .map(|agent| Json(agent.into()))
+        .ok_or_else(|| not_found(&id))
 }
 
 /// `POST /v1/agents/{agent_id}/retire`: the agent holds no period back any more. Retiring twice is one retirement.

@@ -33,14 +33,28 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
-        Err(error) => Err(ApiError::bad_request("INCOMPLETE_BODY", format!("the body ended early: {error}"))),
+        Err(error) => Err(ApiError::bad_request(
+            "INCOMPLETE_BODY",
+            format!("the body ended early: {error}"),
+        )),
     }
 }
 
 fn expect_json(request: &Request) -> Result<(), ApiError> {
-    let given = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+    let given = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = given
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+    {
         return Ok(());
     }
     Err(ApiError::new(
@@ -60,7 +74,10 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 fn complaint(path: &str, error: &serde_json::Error) -> ApiError {
-    if matches!(error.classify(), Category::Syntax | Category::Eof | Category::Io) {
+    if matches!(
+        error.classify(),
+        Category::Syntax | Category::Eof | Category::Io
+    ) {
         let message = format!("the body is not well-formed JSON: {error}");
         return ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "MALFORMED_JSON", message);
     }
@@ -127,11 +144,19 @@ mod tests {
         let response = error.into_response();
         let bytes = futures_block_on(response.into_body());
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        format!("{} {}", value["code"].as_str().unwrap(), value["field"].as_str().unwrap_or("-"))
+        format!(
+            "{} {}",
+            value["code"].as_str().unwrap(),
+            value["field"].as_str().unwrap_or("-")
+        )
     }
 
     fn futures_block_on(body: Body) -> Bytes {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read(body, 10_000)).unwrap()
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(read(body, 10_000))
+            .unwrap()
     }
 
     #[test]
@@ -144,10 +169,22 @@ mod tests {
             ("{}", "MISSING_FIELD name"),
             (r#"{"name":1}"#, "INVALID_FIELD name"),
             (r#"{"name":"a","nam":1}"#, "UNKNOWN_FIELD nam"),
-            (r#"{"name":"a","lines":[{"price":1},{"price":-1}]}"#, "INVALID_FIELD lines[1].price"),
-            (r#"{"name":"a","lines":[{}]}"#, "MISSING_FIELD lines[0].price"),
-            (r#"{"name":"a","lines":[{"price":1,"prize":1}]}"#, "UNKNOWN_FIELD lines[0].prize"),
-            (r#"{"name":"a","discount":10}"#, "UNSUPPORTED_FIELD discount"),
+            (
+                r#"{"name":"a","lines":[{"price":1},{"price":-1}]}"#,
+                "INVALID_FIELD lines[1].price",
+            ),
+            (
+                r#"{"name":"a","lines":[{}]}"#,
+                "MISSING_FIELD lines[0].price",
+            ),
+            (
+                r#"{"name":"a","lines":[{"price":1,"prize":1}]}"#,
+                "UNKNOWN_FIELD lines[0].prize",
+            ),
+            (
+                r#"{"name":"a","discount":10}"#,
+                "UNSUPPORTED_FIELD discount",
+            ),
         ] {
             assert_eq!(refusal(body), expected, "{body}");
         }

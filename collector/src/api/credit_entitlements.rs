@@ -4,13 +4,12 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use submeter_common::quantity::Quantity;
 use submeter_common::time::Timestamp;
 
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
-use super::field::{check_text, patch};
+use super::field::{Exact, check_text, patch};
 use super::query::Query;
 use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
@@ -33,7 +32,7 @@ pub(super) struct CreateRequest {
     overage_behavior: Option<OverageBehavior>,
     overage_limit: Option<i64>,
     currency: Option<Currency>,
-    price_per_unit: Option<Quantity>,
+    price_per_unit: Option<Exact>,
     expires_after_days: Option<u32>,
     rollover_percentage: Option<u32>,
     max_rollover_count: Option<u32>,
@@ -56,7 +55,7 @@ pub(super) struct UpdateRequest {
     #[serde(default, deserialize_with = "patch")]
     currency: Option<Option<Currency>>,
     #[serde(default, deserialize_with = "patch")]
-    price_per_unit: Option<Option<Quantity>>,
+    price_per_unit: Option<Option<Exact>>,
     #[serde(default, deserialize_with = "patch")]
     expires_after_days: Option<Option<u32>>,
     rollover_enabled: Option<bool>,
@@ -114,8 +113,14 @@ impl From<CreditEntitlement> for EntitlementReply {
             rollover_enabled: entitlement.rollover.enabled,
             rollover_percentage: entitlement.rollover.percentage,
             max_rollover_count: entitlement.rollover.count_max,
-            rollover_timeframe_count: entitlement.rollover.timeframe.map(|timeframe| timeframe.count),
-            rollover_timeframe_interval: entitlement.rollover.timeframe.map(|timeframe| timeframe.interval),
+            rollover_timeframe_count: entitlement
+                .rollover
+                .timeframe
+                .map(|timeframe| timeframe.count),
+            rollover_timeframe_interval: entitlement
+                .rollover
+                .timeframe
+                .map(|timeframe| timeframe.interval),
             deleted: entitlement.archived,
             created_at: entitlement.created_at,
             updated_at: entitlement.updated_at,
@@ -141,24 +146,32 @@ pub(super) async fn create(
             enabled: request.rollover_enabled,
             percentage: request.rollover_percentage,
             count_max: request.max_rollover_count,
-            timeframe: timeframe(request.rollover_timeframe_count, request.rollover_timeframe_interval)?,
+            timeframe: timeframe(
+                request.rollover_timeframe_count,
+                request.rollover_timeframe_interval,
+            )?,
         },
         overage_enabled: request.overage_enabled,
         overage_limit: request.overage_limit.map(Decimal::from),
         overage_behavior: request.overage_behavior.unwrap_or_default(),
         currency: request.currency,
-        price_per_unit: request.price_per_unit.as_ref().map(Decimal::from),
+        price_per_unit: request.price_per_unit.map(Decimal::from),
         archived: false,
         created_at: now,
         updated_at: now,
     };
     write(&state, None, &entitlement).await?;
-    state.audit(&key, "credit_entitlement.created", entitlement.id.as_str()).await?;
+    state
+        .audit(&key, "credit_entitlement.created", entitlement.id.as_str())
+        .await?;
     Ok(Json(entitlement.into()))
 }
 
 /// Reads a span of time that is told as two fields: both or none.
-pub(super) fn timeframe(count: Option<u32>, interval: Option<Interval>) -> Result<Option<Frequency>, ApiError> {
+pub(super) fn timeframe(
+    count: Option<u32>,
+    interval: Option<Interval>,
+) -> Result<Option<Frequency>, ApiError> {
     match (count, interval) {
         (None, None) => Ok(None),
         (Some(count), Some(interval)) => Ok(Some(Frequency { count, interval })),
@@ -180,8 +193,14 @@ pub(super) async fn list(
     query.finish()?;
     let catalog = state.storage.catalog().await?;
     // Ids sort by their time of birth; lists run from the newest.
-    let entitlements = catalog.entitlements.values().rev().filter(|entitlement| entitlement.archived == deleted);
-    Ok(Json(Items::new(page.of(entitlements.cloned().map(EntitlementReply::from)))))
+    let entitlements = catalog
+        .entitlements
+        .values()
+        .rev()
+        .filter(|entitlement| entitlement.archived == deleted);
+    Ok(Json(Items::new(
+        page.of(entitlements.cloned().map(EntitlementReply::from)),
+    )))
 }
 
 /// `GET /credit-entitlements/{id}`.
@@ -224,7 +243,9 @@ pub(super) async fn undelete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     archive(&state, &id, false).await?;
-    state.audit(&key, "credit_entitlement.undeleted", &id).await?;
+    state
+        .audit(&key, "credit_entitlement.undeleted", &id)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -235,8 +256,12 @@ fn changed(
 ) -> Result<CreditEntitlement, ApiError> {
     let was = before.clone();
     let frame = was.rollover.timeframe;
-    let count = request.rollover_timeframe_count.unwrap_or(frame.map(|frame| frame.count));
-    let interval = request.rollover_timeframe_interval.unwrap_or(frame.map(|frame| frame.interval));
+    let count = request
+        .rollover_timeframe_count
+        .unwrap_or(frame.map(|frame| frame.count));
+    let interval = request
+        .rollover_timeframe_interval
+        .unwrap_or(frame.map(|frame| frame.interval));
     Ok(CreditEntitlement {
         name: request.name.unwrap_or(was.name),
         description: request.description.unwrap_or(was.description),
@@ -244,17 +269,21 @@ fn changed(
         expires_after_days: request.expires_after_days.unwrap_or(was.expires_after_days),
         rollover: Rollover {
             enabled: request.rollover_enabled.unwrap_or(was.rollover.enabled),
-            percentage: request.rollover_percentage.unwrap_or(was.rollover.percentage),
+            percentage: request
+                .rollover_percentage
+                .unwrap_or(was.rollover.percentage),
             count_max: request.max_rollover_count.unwrap_or(was.rollover.count_max),
             timeframe: timeframe(count, interval)?,
         },
         overage_enabled: request.overage_enabled.unwrap_or(was.overage_enabled),
-        overage_limit: request.overage_limit.map_or(was.overage_limit, |limit| limit.map(Decimal::from)),
+        overage_limit: request
+            .overage_limit
+            .map_or(was.overage_limit, |limit| limit.map(Decimal::from)),
         overage_behavior: request.overage_behavior.unwrap_or(was.overage_behavior),
         currency: request.currency.unwrap_or(was.currency),
         price_per_unit: request
             .price_per_unit
-            .map_or(was.price_per_unit, |price| price.as_ref().map(Decimal::from)),
+            .map_or(was.price_per_unit, |price| price.map(Decimal::from)),
         updated_at: now,
         ..before.clone()
     })
@@ -265,7 +294,11 @@ async fn archive(state: &ApiState, id: &str, archived: bool) -> Result<(), ApiEr
     if before.archived == archived {
         return Ok(());
     }
-    let after = CreditEntitlement { archived, updated_at: state.now(), ..before.clone() };
+    let after = CreditEntitlement {
+        archived,
+        updated_at: state.now(),
+        ..before.clone()
+    };
     write(state, Some(&before), &after).await
 }
 
@@ -280,12 +313,20 @@ async fn write(
     }
     match state.storage.put_entitlement(before, after).await? {
         PutOutcome::Written => Ok(()),
-        PutOutcome::Conflict => Err(ApiError::concurrent_change("credit entitlement", after.id.as_str())),
+        PutOutcome::Conflict => Err(ApiError::concurrent_change(
+            "credit entitlement",
+            after.id.as_str(),
+        )),
     }
 }
 
 async fn find(state: &ApiState, id: &str) -> Result<CreditEntitlement, ApiError> {
     let catalog = state.storage.catalog().await?;
-    let found = catalog.entitlements.get(&CreditEntitlementId::from_text(id)).cloned();
-    found.ok_or_else(|| ApiError::not_found("CREDIT_ENTITLEMENT_NOT_FOUND", "credit entitlement", id))
+    let found = catalog
+        .entitlements
+        .get(&CreditEntitlementId::from_text(id))
+        .cloned();
+    found.ok_or_else(|| {
+        ApiError::not_found("CREDIT_ENTITLEMENT_NOT_FOUND", "credit entitlement", id)
+    })
 }

@@ -8,7 +8,6 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use submeter_common::id::CustomerId;
 use submeter_common::time::Timestamp;
-use uuid::Uuid;
 
 use super::access::Caller;
 use super::balance;
@@ -19,7 +18,7 @@ use super::query::Query;
 use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
 use crate::customer::Customer;
-use crate::id::CreditEntitlementId;
+use crate::id::{CreditEntitlementId, fresh};
 use crate::metadata::Metadata;
 use crate::money::Decimal;
 use crate::storage::{CustomerFilter, InsertOutcome, PutOutcome};
@@ -100,7 +99,7 @@ impl NewCustomer {
         check_email(&format!("{path}email"), &self.email)?;
         check_phone(&format!("{path}phone_number"), self.phone_number.as_deref())?;
         check_metadata(&self.metadata)?;
-        let id = self.customer_id.unwrap_or_else(|| format!("cus_{}", Uuid::now_v7().simple()));
+        let id = self.customer_id.unwrap_or_else(|| fresh("cus_", now));
         Ok(Customer {
             customer_id: CustomerId::new(id)?,
             name: self.name,
@@ -128,7 +127,9 @@ pub(super) async fn create(
     };
     let customer = new.build("", state.now())?;
     insert(&state, &customer).await?;
-    state.audit(&key, "customer.created", customer.customer_id.as_str()).await?;
+    state
+        .audit(&key, "customer.created", customer.customer_id.as_str())
+        .await?;
     Ok((StatusCode::OK, Json(customer.into())))
 }
 
@@ -144,12 +145,19 @@ pub(super) async fn insert(state: &ApiState, customer: &Customer) -> Result<(), 
 }
 
 /// `GET /customers`.
-pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Result<Json<Items<CustomerReply>>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<CustomerReply>>, ApiError> {
     let page = query.page()?;
-    let filter = CustomerFilter { email: query.text("email")? };
+    let filter = CustomerFilter {
+        email: query.text("email")?,
+    };
     query.finish()?;
     let customers = state.storage.customers(&filter, page).await?;
-    Ok(Json(customers.into_iter().map(CustomerReply::from).collect()))
+    Ok(Json(
+        customers.into_iter().map(CustomerReply::from).collect(),
+    ))
 }
 
 /// `GET /customers/{id}`.
@@ -177,8 +185,15 @@ pub(super) async fn update(
     Ok(Json(after.into()))
 }
 
-fn changed(before: &Customer, request: UpdateRequest, now: Timestamp) -> Result<Customer, ApiError> {
-    let mut after = Customer { updated_at: now, ..before.clone() };
+fn changed(
+    before: &Customer,
+    request: UpdateRequest,
+    now: Timestamp,
+) -> Result<Customer, ApiError> {
+    let mut after = Customer {
+        updated_at: now,
+        ..before.clone()
+    };
     if let Some(name) = request.name {
         check_name("name", &name)?;
         after.name = name;
@@ -202,17 +217,26 @@ fn changed(before: &Customer, request: UpdateRequest, now: Timestamp) -> Result<
 pub(super) async fn find(state: &ApiState, id: &str) -> Result<Customer, ApiError> {
     let not_found = || ApiError::not_found("CUSTOMER_NOT_FOUND", "customer", id);
     let customer_id = CustomerId::new(id).map_err(|_| not_found())?;
-    state.storage.customer(&customer_id).await?.ok_or_else(not_found)
+    state
+        .storage
+        .customer(&customer_id)
+        .await?
+        .ok_or_else(not_found)
 }
 
 /// Checks that an address has something on both sides of its `@`; only sending to it would tell more.
 fn check_email(field: &str, email: &str) -> Result<(), ApiError> {
     check_name(field, email)?;
-    let good = email.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+    let good = email
+        .rsplit_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
     if good && !email.contains(char::is_whitespace) {
         return Ok(());
     }
-    Err(ApiError::field(field, "expected an e-mail address such as ada@example.com"))
+    Err(ApiError::field(
+        field,
+        "expected an e-mail address such as ada@example.com",
+    ))
 }
 
 fn check_phone(field: &str, phone_number: Option<&str>) -> Result<(), ApiError> {
@@ -240,15 +264,21 @@ pub(super) async fn credits(
     let customer = find(&state, &id).await?;
     let catalog = state.storage.catalog().await?;
     let grants = state.storage.grants(&customer.customer_id, None).await?;
-    let given: BTreeSet<&CreditEntitlementId> = grants.iter().map(|grant| &grant.credit_entitlement_id).collect();
+    let given: BTreeSet<&CreditEntitlementId> = grants
+        .iter()
+        .map(|grant| &grant.credit_entitlement_id)
+        .collect();
     let now = state.now();
-    let balances = given.into_iter().filter_map(|id| catalog.entitlements.get(id)).map(|entitlement| BalanceReply {
-        credit_entitlement_id: entitlement.id.clone(),
-        name: entitlement.name.clone(),
-        description: entitlement.description.clone(),
-        unit: entitlement.unit.clone(),
-        balance: balance::of_grants(&grants, &entitlement.id, now),
-        overage: Decimal::zero(),
-    });
+    let balances = given
+        .into_iter()
+        .filter_map(|id| catalog.entitlements.get(id))
+        .map(|entitlement| BalanceReply {
+            credit_entitlement_id: entitlement.id.clone(),
+            name: entitlement.name.clone(),
+            description: entitlement.description.clone(),
+            unit: entitlement.unit.clone(),
+            balance: balance::of_grants(&grants, &entitlement.id, now),
+            overage: Decimal::zero(),
+        });
     Ok(Json(balances.collect()))
 }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::StatusCode;
+use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use submeter_common::filter::FilterError;
@@ -48,7 +48,11 @@ struct Body<'a> {
 
 impl ApiError {
     /// A refusal with this status and code.
-    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+    pub fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             status,
             code: code.into(),
@@ -60,7 +64,11 @@ impl ApiError {
     }
 
     /// 422: the request does not have the right form; `field` says where, and begins the message.
-    pub fn invalid(code: &'static str, field: impl Into<String>, expected: impl std::fmt::Display) -> Self {
+    pub fn invalid(
+        code: &'static str,
+        field: impl Into<String>,
+        expected: impl std::fmt::Display,
+    ) -> Self {
         let field = field.into();
         let message = format!("{field}: {expected}");
         Self::of_field(StatusCode::UNPROCESSABLE_ENTITY, code, field, message)
@@ -73,7 +81,10 @@ impl ApiError {
         field: impl Into<String>,
         message: impl std::fmt::Display,
     ) -> Self {
-        Self { field: Some(field.into()), ..Self::new(status, code, message.to_string()) }
+        Self {
+            field: Some(field.into()),
+            ..Self::new(status, code, message.to_string())
+        }
     }
 
     /// 422 `INVALID_FIELD`.
@@ -88,17 +99,26 @@ impl ApiError {
 
     /// 404 `<NOUN>_NOT_FOUND`.
     pub fn not_found(code: &'static str, noun: &str, id: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, format!("there is no {noun} `{id}`"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            code,
+            format!("there is no {noun} `{id}`"),
+        )
     }
 
     /// 409 that a retry of the same request cannot cure.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
-        Self { retry_is_useless: true, ..Self::new(StatusCode::CONFLICT, code, message) }
+        Self {
+            retry_is_useless: true,
+            ..Self::new(StatusCode::CONFLICT, code, message)
+        }
     }
 
     /// 409 `CONCURRENT_CHANGE`: somebody else changed the same thing meanwhile; the same request may succeed again.
     pub fn concurrent_change(noun: &str, id: &str) -> Self {
-        let message = format!("the {noun} `{id}` was changed by another request meanwhile: send the request again");
+        let message = format!(
+            "the {noun} `{id}` was changed by another request meanwhile: send the request again"
+        );
         Self::new(StatusCode::CONFLICT, "CONCURRENT_CHANGE", message)
     }
 
@@ -113,7 +133,8 @@ impl ApiError {
 
     /// 403: the key is good, but not for this.
     pub fn missing_scope(scope: Scope) -> Self {
-        let message = format!("this key does not have the scope `{scope}`, which this request needs");
+        let message =
+            format!("this key does not have the scope `{scope}`, which this request needs");
         Self::new(StatusCode::FORBIDDEN, "MISSING_SCOPE", message)
     }
 
@@ -153,26 +174,43 @@ impl From<IdError> for ApiError {
         | IdError::TooLong { field, .. }
         | IdError::ControlCharacter { field }
         | IdError::Malformed { field, .. }) = &error;
-        ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", field, &error)
+        ApiError::of_field(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "INVALID_FIELD",
+            field,
+            &error,
+        )
     }
 }
 
 impl From<MeterError> for ApiError {
     fn from(error: MeterError) -> Self {
-        ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", error.field.clone(), &error)
+        ApiError::of_field(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "INVALID_FIELD",
+            error.field.clone(),
+            &error,
+        )
     }
 }
 
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
-        ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", error.path.clone(), &error)
+        ApiError::of_field(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "INVALID_FIELD",
+            error.path.clone(),
+            &error,
+        )
     }
 }
 
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         let status = match error.kind {
-            CatalogErrorKind::Invalid | CatalogErrorKind::Unsupported => StatusCode::UNPROCESSABLE_ENTITY,
+            CatalogErrorKind::Invalid | CatalogErrorKind::Unsupported => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             CatalogErrorKind::DuplicateMeters
             | CatalogErrorKind::MissingMeters
             | CatalogErrorKind::MissingEntitlement => StatusCode::BAD_REQUEST,
@@ -184,12 +222,18 @@ impl From<CatalogError> for ApiError {
 impl From<OpeningError> for ApiError {
     fn from(error: OpeningError) -> Self {
         match &error {
-            OpeningError::Invalid { field, .. } => {
-                ApiError::of_field(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_FIELD", *field, &error)
-            }
-            OpeningError::ArchivedProduct => {
-                ApiError::of_field(StatusCode::BAD_REQUEST, "PRODUCT_ARCHIVED", "product_id", &error)
-            }
+            OpeningError::Invalid { field, .. } => ApiError::of_field(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "INVALID_FIELD",
+                *field,
+                &error,
+            ),
+            OpeningError::ArchivedProduct => ApiError::of_field(
+                StatusCode::BAD_REQUEST,
+                "PRODUCT_ARCHIVED",
+                "product_id",
+                &error,
+            ),
         }
     }
 }
@@ -209,7 +253,9 @@ impl From<StorageError> for ApiError {
         match error {
             StorageError::Unavailable(detail) => {
                 tracing::warn!(%detail, "the storage is unavailable");
-                ApiError::unavailable("the storage cannot serve this request now; nothing is lost, try again")
+                ApiError::unavailable(
+                    "the storage cannot serve this request now; nothing is lost, try again",
+                )
             }
             StorageError::Corrupt { .. } | StorageError::Refused(_) => ApiError::internal(error),
         }
@@ -218,7 +264,11 @@ impl From<StorageError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = Body { code: &self.code, message: &self.message, field: self.field.as_deref() };
+        let body = Body {
+            code: &self.code,
+            message: &self.message,
+            field: self.field.as_deref(),
+        };
         let mut response = (self.status, Json(&body)).into_response();
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after {

@@ -4,10 +4,14 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use submeter_common::id::check_id;
-use submeter_common::limits::{METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_STRING_CHARS_MAX};
+use submeter_common::limits::{
+    METADATA_KEY_CHARS_MAX, METADATA_PAIRS_MAX, METADATA_STRING_CHARS_MAX,
+};
+use submeter_common::quantity::from_json;
 
 use super::error::ApiError;
 use crate::metadata::Metadata;
+use crate::money::Decimal;
 
 /// Part of every complaint about an [`Unsupported`] field.
 pub(super) const NOT_SUPPORTED: &str = "is not supported by this version";
@@ -35,8 +39,26 @@ impl<'de> Deserialize<'de> for Unsupported {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         match raw.get() {
             "null" | "false" | "0" | "0.0" | "\"\"" | "\"0\"" | "[]" | "{}" => Ok(Unsupported),
-            _ => Err(D::Error::custom(format_args!("this value {NOT_SUPPORTED}: leave the field out"))),
+            _ => Err(D::Error::custom(format_args!(
+                "this value {NOT_SUPPORTED}: leave the field out"
+            ))),
         }
+    }
+}
+
+/// A decimal in a request: a string or a number, taken from its digits.
+#[derive(Clone, Debug)]
+pub(super) struct Exact(Decimal);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_json(deserializer).map(|quantity| Self(Decimal::from(&quantity)))
+    }
+}
+
+impl From<Exact> for Decimal {
+    fn from(exact: Exact) -> Self {
+        exact.0
     }
 }
 
@@ -60,7 +82,10 @@ pub(super) fn check_name(field: &str, value: &str) -> Result<(), ApiError> {
 pub(super) fn check_text(field: &str, value: &str) -> Result<(), ApiError> {
     let bad = |character: char| character.is_control() && !matches!(character, '\n' | '\r' | '\t');
     if value.chars().count() > DESCRIPTION_CHARS_MAX {
-        return Err(ApiError::field(field, format!("expected at most {DESCRIPTION_CHARS_MAX} characters")));
+        return Err(ApiError::field(
+            field,
+            format!("expected at most {DESCRIPTION_CHARS_MAX} characters"),
+        ));
     }
     if value.chars().any(bad) {
         return Err(ApiError::field(field, "expected no control characters"));
@@ -71,25 +96,36 @@ pub(super) fn check_text(field: &str, value: &str) -> Result<(), ApiError> {
 /// Checks metadata: a flat map within the limits that events have too.
 pub(super) fn check_metadata(metadata: &Metadata) -> Result<(), ApiError> {
     if metadata.len() > METADATA_PAIRS_MAX {
-        return Err(ApiError::field("metadata", format!("expected at most {METADATA_PAIRS_MAX} pairs")));
+        return Err(ApiError::field(
+            "metadata",
+            format!("expected at most {METADATA_PAIRS_MAX} pairs"),
+        ));
     }
-    metadata.iter().try_for_each(|(key, value)| check_pair(key, value))
+    metadata
+        .iter()
+        .try_for_each(|(key, value)| check_pair(key, value))
 }
 
 fn check_pair(key: &str, value: &serde_json::Value) -> Result<(), ApiError> {
     use serde_json::Value;
 
     if key.is_empty() || key.chars().count() > METADATA_KEY_CHARS_MAX {
-        return Err(ApiError::field("metadata", format!("expected keys of 1 to {METADATA_KEY_CHARS_MAX} characters")));
+        return Err(ApiError::field(
+            "metadata",
+            format!("expected keys of 1 to {METADATA_KEY_CHARS_MAX} characters"),
+        ));
     }
     match value {
-        Value::String(text) if text.chars().count() > METADATA_STRING_CHARS_MAX => Err(ApiError::field(
-            format!("metadata.{key}"),
-            format!("expected at most {METADATA_STRING_CHARS_MAX} characters"),
-        )),
-        Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
-        Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(ApiError::field(format!("metadata.{key}"), "expected a string, a number or a boolean"))
+        Value::String(text) if text.chars().count() > METADATA_STRING_CHARS_MAX => {
+            Err(ApiError::field(
+                format!("metadata.{key}"),
+                format!("expected at most {METADATA_STRING_CHARS_MAX} characters"),
+            ))
         }
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(()),
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(ApiError::field(
+            format!("metadata.{key}"),
+            "expected a string, a number or a boolean",
+        )),
     }
 }

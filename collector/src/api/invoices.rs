@@ -48,7 +48,10 @@ struct PeriodReply {
 
 impl From<Period> for PeriodReply {
     fn from(period: Period) -> Self {
-        Self { start: period.start, end: period.end }
+        Self {
+            start: period.start,
+            end: period.end,
+        }
     }
 }
 
@@ -102,7 +105,12 @@ impl From<CreditUse> for CreditsReply {
             meter_units_per_credit: credits.meter_units_per_credit,
             credits_needed: credits.credits_needed,
             credits_used: credits.credits_used,
-            grants: grants.map(|grant| GrantReply { grant_id: grant.grant_id, amount: grant.amount }).collect(),
+            grants: grants
+                .map(|grant| GrantReply {
+                    grant_id: grant.grant_id,
+                    amount: grant.amount,
+                })
+                .collect(),
             overage_credits: credits.overage_credits,
             overage_billed: credits.overage_billed,
         }
@@ -135,7 +143,10 @@ impl From<InvoiceLine> for LineReply {
 
 impl From<Invoice> for InvoiceReply {
     fn from(invoice: Invoice) -> Self {
-        let total = Money { minor: invoice.total, currency: invoice.currency };
+        let total = Money {
+            minor: invoice.total,
+            currency: invoice.currency,
+        };
         Self {
             total_text: total.to_string(),
             invoice_id: invoice.invoice_id,
@@ -164,8 +175,13 @@ pub(super) async fn list(
 ) -> Result<Json<Items<InvoiceReply>>, ApiError> {
     let page = query.page()?;
     let filter = InvoiceFilter {
-        customer_id: query.text("customer_id")?.map(CustomerId::new).transpose()?,
-        subscription_id: query.text("subscription_id")?.map(SubscriptionId::from_text),
+        customer_id: query
+            .text("customer_id")?
+            .map(CustomerId::new)
+            .transpose()?,
+        subscription_id: query
+            .text("subscription_id")?
+            .map(SubscriptionId::from_text),
     };
     query.finish()?;
     let invoices = state.storage.invoices(&filter, page).await?;
@@ -177,7 +193,10 @@ pub(super) async fn get(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<Json<InvoiceReply>, ApiError> {
-    let found = state.storage.invoice(&InvoiceId::from_text(id.as_str())).await?;
+    let found = state
+        .storage
+        .invoice(&InvoiceId::from_text(id.as_str()))
+        .await?;
     found
         .map(|invoice| Json(invoice.into()))
         .ok_or_else(|| ApiError::not_found("INVOICE_NOT_FOUND", "invoice", &id))

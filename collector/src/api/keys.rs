@@ -60,26 +60,39 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<KeyReply>), ApiError> {
     check_name("name", &request.name)?;
     if request.scopes.is_empty() {
-        return Err(ApiError::field("scopes", "expected at least one of read, write, ingest, agent"));
+        return Err(ApiError::field(
+            "scopes",
+            "expected at least one of read, write, ingest, agent",
+        ));
     }
     expect_included(&caller, &request.scopes, "create")?;
     let secret = Secret::generate().map_err(ApiError::internal)?;
     let key = ApiKey::new(request.name, request.scopes, &secret, state.now());
     match state.storage.insert_key(&key).await? {
         InsertOutcome::Inserted => {}
-        InsertOutcome::Exists => return Err(ApiError::internal("a fresh key collided with a stored one")),
+        InsertOutcome::Exists => {
+            return Err(ApiError::internal("a fresh key collided with a stored one"));
+        }
     }
     state.audit(&caller, "key.created", &key.key_id).await?;
-    let reply = KeyReply { key: Some(secret.reveal().to_owned()), ..key.into() };
+    let reply = KeyReply {
+        key: Some(secret.reveal().to_owned()),
+        ..key.into()
+    };
     Ok((StatusCode::CREATED, Json(reply)))
 }
 
 /// `GET /v1/keys`, newest first, revoked ones too.
-pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Result<Json<Items<KeyReply>>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<KeyReply>>, ApiError> {
     let page = query.page()?;
     query.finish()?;
     let keys = state.storage.keys().await?;
-    Ok(Json(Items::new(page.of(keys.into_iter().map(KeyReply::from)))))
+    Ok(Json(Items::new(
+        page.of(keys.into_iter().map(KeyReply::from)),
+    )))
 }
 
 /// `DELETE /v1/keys/{id}`. Revoking twice is one revocation.
@@ -90,7 +103,10 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     let not_found = || ApiError::not_found("KEY_NOT_FOUND", "key", &id);
     let keys = state.storage.keys().await?;
-    let key = keys.iter().find(|key| key.key_id == id).ok_or_else(not_found)?;
+    let key = keys
+        .iter()
+        .find(|key| key.key_id == id)
+        .ok_or_else(not_found)?;
     expect_included(&caller, &key.scopes, "revoke")?;
     if key.revoked_at.is_none() && is_last_complete(key, &keys) {
         return Err(ApiError::conflict(
@@ -110,8 +126,15 @@ fn expect_included(caller: &ApiKey, scopes: &Scopes, verb: &str) -> Result<(), A
     if caller.scopes.includes(scopes) {
         return Ok(());
     }
-    let message = format!("this key holds the scopes {} and cannot {verb} a key with {scopes}", caller.scopes);
-    Err(ApiError::new(StatusCode::FORBIDDEN, "MISSING_SCOPE", message))
+    let message = format!(
+        "this key holds the scopes {} and cannot {verb} a key with {scopes}",
+        caller.scopes
+    );
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "MISSING_SCOPE",
+        message,
+    ))
 }
 
 fn is_last_complete(key: &ApiKey, keys: &[ApiKey]) -> bool {

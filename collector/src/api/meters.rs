@@ -9,7 +9,6 @@ use submeter_common::filter::Filter;
 use submeter_common::id::MeterId;
 use submeter_common::meter::{Aggregation, Meter};
 use submeter_common::time::Timestamp;
-use uuid::Uuid;
 
 use super::access::Caller;
 use super::body::JsonBody;
@@ -18,6 +17,7 @@ use super::field::{check_text, patch};
 use super::query::Query;
 use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
+use crate::id::fresh;
 use crate::storage::{CatalogSnapshot, PutOutcome};
 
 /// What creates a meter.
@@ -86,9 +86,12 @@ pub(super) async fn create(
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<(StatusCode, Json<MeterReply>), ApiError> {
     let now = state.now();
-    let filter = request.filter.map(|filter| Filter::parse(filter.get(), "filter")).transpose()?;
+    let filter = request
+        .filter
+        .map(|filter| Filter::parse(filter.get(), "filter"))
+        .transpose()?;
     let meter = Meter {
-        id: MeterId::new(format!("mtr_{}", Uuid::now_v7().simple()))?,
+        id: MeterId::new(fresh("mtr_", now))?,
         name: request.name,
         description: request.description,
         event_name: request.event_name,
@@ -101,24 +104,38 @@ pub(super) async fn create(
         updated_at: now,
     };
     write(&state, None, &meter).await?;
-    state.audit(&key, "meter.created", meter.id.as_str()).await?;
+    state
+        .audit(&key, "meter.created", meter.id.as_str())
+        .await?;
     Ok((StatusCode::CREATED, Json(meter.into())))
 }
 
 /// `GET /meters`: active ones, or with `archived=true` the archived ones.
-pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Result<Json<Items<MeterReply>>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<MeterReply>>, ApiError> {
     let page = query.page()?;
     let archived = query.flag("archived")?.unwrap_or(false);
     query.ignore("locale");
     query.finish()?;
     let catalog = state.storage.catalog().await?;
     // Ids sort by their time of birth; lists run from the newest.
-    let meters = catalog.meters.values().rev().filter(|meter| meter.archived == archived);
-    Ok(Json(Items::new(page.of(meters.cloned().map(MeterReply::from)))))
+    let meters = catalog
+        .meters
+        .values()
+        .rev()
+        .filter(|meter| meter.archived == archived);
+    Ok(Json(Items::new(
+        page.of(meters.cloned().map(MeterReply::from)),
+    )))
 }
 
 /// `GET /meters/{id}`.
-pub(super) async fn get(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<MeterReply>, ApiError> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<MeterReply>, ApiError> {
     let catalog = state.storage.catalog().await?;
     Ok(Json(find(&catalog, &id)?.clone().into()))
 }
@@ -173,7 +190,11 @@ async fn set_archived(state: &ApiState, id: &str, archived: bool) -> Result<(), 
     if before.archived == archived {
         return Ok(());
     }
-    let after = Meter { archived, updated_at: state.now(), ..before.clone() };
+    let after = Meter {
+        archived,
+        updated_at: state.now(),
+        ..before.clone()
+    };
     write(state, Some(before), &after).await
 }
 
@@ -191,5 +212,8 @@ async fn write(state: &ApiState, before: Option<&Meter>, after: &Meter) -> Resul
 /// Finds a meter or answers 404.
 pub(super) fn find<'a>(catalog: &'a CatalogSnapshot, id: &str) -> Result<&'a Meter, ApiError> {
     // The map's key borrows as text, so an id that no meter can have is simply not found.
-    catalog.meters.get(id).ok_or_else(|| ApiError::not_found("METER_NOT_FOUND", "meter", id))
+    catalog
+        .meters
+        .get(id)
+        .ok_or_else(|| ApiError::not_found("METER_NOT_FOUND", "meter", id))
 }

@@ -35,12 +35,17 @@ pub(super) async fn create(
     let (meters, entitlements) = named(&catalog, &new.price, &new.credit_entitlements);
     let product = Product::create(new, &meters, &entitlements, now)?;
     write(&state, None, &product).await?;
-    state.audit(&key, "product.created", product.product_id.as_str()).await?;
+    state
+        .audit(&key, "product.created", product.product_id.as_str())
+        .await?;
     Ok(Json(ProductReply::new(&product, &catalog)))
 }
 
 /// `GET /products`: active ones, or with `archived=true` the archived ones.
-pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Result<Json<Items<ListedProduct>>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<ListedProduct>>, ApiError> {
     let page = query.page()?;
     let archived = query.flag("archived")?.unwrap_or(false);
     // Everything sold so far is recurring.
@@ -50,12 +55,21 @@ pub(super) async fn list(State(state): State<ApiState>, mut query: Query) -> Res
     query.finish()?;
     let catalog = state.storage.catalog().await?;
     // Ids sort by their time of birth; lists run from the newest.
-    let products = catalog.products.values().rev().filter(|product| recurring && product.archived == archived);
-    Ok(Json(Items::new(page.of(products.map(|product| ListedProduct::new(product, &catalog))))))
+    let products = catalog
+        .products
+        .values()
+        .rev()
+        .filter(|product| recurring && product.archived == archived);
+    Ok(Json(Items::new(page.of(
+        products.map(|product| ListedProduct::new(product, &catalog)),
+    ))))
 }
 
 /// `GET /products/{id}`.
-pub(super) async fn get(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<ProductReply>, ApiError> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<ProductReply>, ApiError> {
     let catalog = state.storage.catalog().await?;
     Ok(Json(ProductReply::new(find(&catalog, &id)?, &catalog)))
 }
@@ -72,7 +86,10 @@ pub(super) async fn update(
     let before = find(&catalog, &id)?;
     let update = request.into_domain(&catalog, now)?;
     let price = update.price.as_ref().unwrap_or(&before.price);
-    let credits = update.credit_entitlements.as_ref().unwrap_or(&before.credit_entitlements);
+    let credits = update
+        .credit_entitlements
+        .as_ref()
+        .unwrap_or(&before.credit_entitlements);
     let (meters, entitlements) = named(&catalog, price, credits);
     let after = before.updated(update, &meters, &entitlements, now)?;
     write(&state, Some(before), &after).await?;
@@ -108,7 +125,11 @@ async fn set_archived(state: &ApiState, id: &str, archived: bool) -> Result<(), 
     if before.archived == archived {
         return Ok(());
     }
-    let after = Product { archived, updated_at: state.now(), ..before.clone() };
+    let after = Product {
+        archived,
+        updated_at: state.now(),
+        ..before.clone()
+    };
     write(state, Some(before), &after).await
 }
 
@@ -119,16 +140,28 @@ fn named(
     price: &Price,
     credits: &[CreditAttachment],
 ) -> (Vec<Meter>, Vec<CreditEntitlement>) {
-    let meters = price.usage_based().meters.iter().filter_map(|priced| catalog.meters.get(&priced.meter_id));
-    let entitlements =
-        credits.iter().filter_map(|attached| catalog.entitlements.get(&attached.credit_entitlement_id));
+    let meters = price
+        .usage_based()
+        .meters
+        .iter()
+        .filter_map(|priced| catalog.meters.get(&priced.meter_id));
+    let entitlements = credits
+        .iter()
+        .filter_map(|attached| catalog.entitlements.get(&attached.credit_entitlement_id));
     (meters.cloned().collect(), entitlements.cloned().collect())
 }
 
-async fn write(state: &ApiState, before: Option<&Product>, after: &Product) -> Result<(), ApiError> {
+async fn write(
+    state: &ApiState,
+    before: Option<&Product>,
+    after: &Product,
+) -> Result<(), ApiError> {
     match state.storage.put_product(before, after).await? {
         PutOutcome::Written => Ok(()),
-        PutOutcome::Conflict => Err(ApiError::concurrent_change("product", after.product_id.as_str())),
+        PutOutcome::Conflict => Err(ApiError::concurrent_change(
+            "product",
+            after.product_id.as_str(),
+        )),
     }
 }
 

@@ -43,13 +43,18 @@ impl Query {
 
     /// Takes a parameter that must be there.
     pub(super) fn required(&mut self, name: &str) -> Result<String, ApiError> {
-        self.text(name)?.ok_or_else(|| ApiError::invalid("MISSING_FIELD", name, "this parameter is needed"))
+        self.text(name)?
+            .ok_or_else(|| ApiError::invalid("MISSING_FIELD", name, "this parameter is needed"))
     }
 
     /// Takes `true` or `false`.
     pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         self.text(name)?
-            .map(|text| text.parse().map_err(|_| ApiError::field(name, format!("expected true or false, found `{text}`"))))
+            .map(|text| {
+                text.parse().map_err(|_| {
+                    ApiError::field(name, format!("expected true or false, found `{text}`"))
+                })
+            })
             .transpose()
     }
 
@@ -68,13 +73,25 @@ impl Query {
     }
 
     /// Takes a whole number within bounds.
-    pub(super) fn number(&mut self, name: &str, least: u32, most: u32, absent: u32) -> Result<u32, ApiError> {
+    pub(super) fn number(
+        &mut self,
+        name: &str,
+        least: u32,
+        most: u32,
+        absent: u32,
+    ) -> Result<u32, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(absent);
         };
-        text.parse().ok().filter(|number| (least..=most).contains(number)).ok_or_else(|| {
-            ApiError::field(name, format!("expected a whole number from {least} to {most}, found `{text}`"))
-        })
+        text.parse()
+            .ok()
+            .filter(|number| (least..=most).contains(number))
+            .ok_or_else(|| {
+                ApiError::field(
+                    name,
+                    format!("expected a whole number from {least} to {most}, found `{text}`"),
+                )
+            })
     }
 
     /// Drops a parameter that official clients may send and that changes nothing here.
@@ -86,7 +103,11 @@ impl Query {
     pub(super) fn finish(self) -> Result<(), ApiError> {
         match self.pairs.first() {
             None => Ok(()),
-            Some((name, _)) => Err(ApiError::invalid("UNKNOWN_FIELD", name, "there is no such parameter here")),
+            Some((name, _)) => Err(ApiError::invalid(
+                "UNKNOWN_FIELD",
+                name,
+                "there is no such parameter here",
+            )),
         }
     }
 }
@@ -98,14 +119,21 @@ mod tests {
     use super::*;
 
     fn query(pairs: &[(&str, &str)]) -> Query {
-        Query { pairs: pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect() }
+        Query {
+            pairs: pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
     }
 
     #[test]
     fn pages_default_to_ten_and_end_at_a_hundred() {
         let page = query(&[]).page().unwrap();
         assert_eq!((page.skip(), page.take()), (0, 10));
-        let page = query(&[("page_size", "100"), ("page_number", "3")]).page().unwrap();
+        let page = query(&[("page_size", "100"), ("page_number", "3")])
+            .page()
+            .unwrap();
         assert_eq!((page.skip(), page.take()), (300, 100));
         for bad in ["101", "0", "-1", "ten", "1.5"] {
             assert!(query(&[("page_size", bad)]).page().is_err(), "{bad}");
@@ -115,7 +143,11 @@ mod tests {
     #[test]
     fn unknown_and_repeated_parameters_are_refused() {
         assert!(query(&[("surprise", "1")]).finish().is_err());
-        assert!(query(&[("archived", "true"), ("archived", "false")]).flag("archived").is_err());
+        assert!(
+            query(&[("archived", "true"), ("archived", "false")])
+                .flag("archived")
+                .is_err()
+        );
         assert!(query(&[("archived", "yes")]).flag("archived").is_err());
         let mut taken = query(&[("archived", "true")]);
         assert_eq!(taken.flag("archived").unwrap(), Some(true));

@@ -8,7 +8,10 @@ use axum::routing::{delete, get, patch, post};
 use super::access::{observe, require};
 use super::error::ApiError;
 use super::state::ApiState;
-use super::{agents, credit_entitlements, customers, health, invoices, keys, meters, products, subscriptions, usage};
+use super::{
+    agents, credit_entitlements, customers, health, invoices, keys, meters, products,
+    subscriptions, usage,
+};
 use crate::auth::Scope;
 
 /// Builds the collector's routes over `state`.
@@ -43,10 +46,16 @@ fn reads() -> Router<ApiState> {
         .route("/credit-entitlements/{id}", get(credit_entitlements::get))
         .route("/customers", get(customers::list))
         .route("/customers/{id}", get(customers::get))
-        .route("/customers/{id}/credit-entitlements", get(customers::credits))
+        .route(
+            "/customers/{id}/credit-entitlements",
+            get(customers::credits),
+        )
         .route("/subscriptions", get(subscriptions::list))
         .route("/subscriptions/{id}", get(subscriptions::get))
-        .route("/subscriptions/{id}/usage-history", get(subscriptions::history))
+        .route(
+            "/subscriptions/{id}/usage-history",
+            get(subscriptions::history),
+        )
         .route("/v1/usage", get(usage::get))
         .route("/v1/invoices", get(invoices::list))
         .route("/v1/invoices/{id}", get(invoices::get))
@@ -58,17 +67,26 @@ fn reads() -> Router<ApiState> {
 fn writes() -> Router<ApiState> {
     Router::new()
         .route("/meters", post(meters::create))
-        .route("/meters/{id}", patch(meters::update).delete(meters::archive))
+        .route(
+            "/meters/{id}",
+            patch(meters::update).delete(meters::archive),
+        )
         .route("/meters/{id}/unarchive", post(meters::unarchive))
         .route("/products", post(products::create))
-        .route("/products/{id}", patch(products::update).delete(products::archive))
+        .route(
+            "/products/{id}",
+            patch(products::update).delete(products::archive),
+        )
         .route("/products/{id}/unarchive", post(products::unarchive))
         .route("/credit-entitlements", post(credit_entitlements::create))
         .route(
             "/credit-entitlements/{id}",
             patch(credit_entitlements::update).delete(credit_entitlements::delete),
         )
-        .route("/credit-entitlements/{id}/undelete", post(credit_entitlements::undelete))
+        .route(
+            "/credit-entitlements/{id}/undelete",
+            post(credit_entitlements::undelete),
+        )
         .route("/customers", post(customers::create))
         .route("/customers/{id}", patch(customers::update))
         .route("/subscriptions", post(subscriptions::create))
@@ -85,10 +103,18 @@ fn agent_routes() -> Router<ApiState> {
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "NO_SUCH_ROUTE", format!("there is no {method} {}", uri.path()))
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "NO_SUCH_ROUTE",
+        format!("there is no {method} {}", uri.path()),
+    )
 }
 
 async fn no_method(method: Method, uri: Uri) -> ApiError {
     let message = format!("{} does not take {method}", uri.path());
-    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        message,
+    )
 }

@@ -32,7 +32,12 @@ impl ApiState {
     ///
     /// # Errors
     /// When the store fails. The change itself stands; the caller's retry meets it.
-    pub(super) async fn audit(&self, caller: &ApiKey, action: &str, subject: &str) -> Result<(), StorageError> {
+    pub(super) async fn audit(
+        &self,
+        caller: &ApiKey,
+        action: &str,
+        subject: &str,
+    ) -> Result<(), StorageError> {
         let entry = AuditEntry {
             at: self.now(),
             actor: caller.key_id.clone(),

@@ -35,8 +35,14 @@ pub(super) async fn create(
     let (billing, metadata) = (request.address()?, request.metadata()?);
     let catalog = state.storage.catalog().await?;
     let product = products::find(&catalog, &request.product_id)?;
-    if request.billing_currency.is_some_and(|currency| currency != product.price.currency()) {
-        let expected = format!("expected {}, the currency of the product's price", product.price.currency());
+    if request
+        .billing_currency
+        .is_some_and(|currency| currency != product.price.currency())
+    {
+        let expected = format!(
+            "expected {}, the currency of the product's price",
+            product.price.currency()
+        );
         return Err(ApiError::field("billing_currency", expected));
     }
     let (customer, is_new) = match request.customer.subscriber(now)? {
@@ -54,12 +60,17 @@ pub(super) async fn create(
     let opening = billing::open(new, now)?;
     if is_new {
         customers::insert(&state, &customer).await?;
-        state.audit(&key, "customer.created", customer.customer_id.as_str()).await?;
+        state
+            .audit(&key, "customer.created", customer.customer_id.as_str())
+            .await?;
     }
     let subscription = opening.subscription.clone();
     let invoice = match state.storage.create_subscription(opening).await? {
         CreateOutcome::Created(invoice) => invoice,
-        CreateOutcome::MeterInUse { meter_id, subscription_id } => {
+        CreateOutcome::MeterInUse {
+            meter_id,
+            subscription_id,
+        } => {
             let message = format!(
                 "the customer's subscription {subscription_id} bills the meter {meter_id} already: \
                  no usage is billed twice"
@@ -67,10 +78,19 @@ pub(super) async fn create(
             return Err(ApiError::conflict("METER_ALREADY_SUBSCRIBED", message));
         }
         CreateOutcome::Conflict => {
-            return Err(ApiError::concurrent_change("subscription", subscription.subscription_id.as_str()));
+            return Err(ApiError::concurrent_change(
+                "subscription",
+                subscription.subscription_id.as_str(),
+            ));
         }
     };
-    state.audit(&key, "subscription.created", subscription.subscription_id.as_str()).await?;
+    state
+        .audit(
+            &key,
+            "subscription.created",
+            subscription.subscription_id.as_str(),
+        )
+        .await?;
     Ok(Json(CreatedReply::new(subscription, customer, invoice)?))
 }
 
@@ -80,11 +100,17 @@ pub(super) async fn list(
     mut query: Query,
 ) -> Result<Json<Items<SubscriptionReply>>, ApiError> {
     let page = query.page()?;
-    let customer_id = query.text("customer_id")?.map(CustomerId::new).transpose()?;
+    let customer_id = query
+        .text("customer_id")?
+        .map(CustomerId::new)
+        .transpose()?;
     query.ignore("brand_id");
     query.ignore("locale");
     query.finish()?;
-    let subscriptions = state.storage.subscriptions(&SubscriptionFilter { customer_id }, page).await?;
+    let subscriptions = state
+        .storage
+        .subscriptions(&SubscriptionFilter { customer_id }, page)
+        .await?;
     let mut items = Vec::with_capacity(subscriptions.len());
     for subscription in subscriptions {
         let customer = customer_of(&state, &subscription).await?;
@@ -102,7 +128,10 @@ pub(super) async fn get(
     let customer = customer_of(&state, &subscription).await?;
     let now = state.now();
     let catalog = state.storage.catalog().await?;
-    let grants = state.storage.grants(&subscription.customer_id, None).await?;
+    let grants = state
+        .storage
+        .grants(&subscription.customer_id, None)
+        .await?;
     let burns_credits = !subscription.credit_entitlements.is_empty();
     let preview = match subscription.status {
         SubscriptionStatus::Active if burns_credits => {
@@ -111,12 +140,19 @@ pub(super) async fn get(
         SubscriptionStatus::Active | SubscriptionStatus::Expired => None,
     };
     let details = Details::new(&subscription, &catalog, &grants, preview.as_ref(), now);
-    Ok(Json(SubscriptionReply::new(subscription, customer, Some(details))?))
+    Ok(Json(SubscriptionReply::new(
+        subscription,
+        customer,
+        Some(details),
+    )?))
 }
 
 /// Finds a subscription or answers 404.
 async fn find(state: &ApiState, id: &str) -> Result<Subscription, ApiError> {
-    let found = state.storage.subscription(&SubscriptionId::from_text(id)).await?;
+    let found = state
+        .storage
+        .subscription(&SubscriptionId::from_text(id))
+        .await?;
     found.ok_or_else(|| ApiError::not_found("SUBSCRIPTION_NOT_FOUND", "subscription", id))
 }
 
@@ -124,6 +160,9 @@ async fn find(state: &ApiState, id: &str) -> Result<Subscription, ApiError> {
 async fn customer_of(state: &ApiState, subscription: &Subscription) -> Result<Customer, ApiError> {
     let found = state.storage.customer(&subscription.customer_id).await?;
     found.ok_or_else(|| {
-        ApiError::internal(format!("the customer of subscription {} is missing", subscription.subscription_id))
+        ApiError::internal(format!(
+            "the customer of subscription {} is missing",
+            subscription.subscription_id
+        ))
     })
 }

@@ -65,7 +65,10 @@ struct Request {
 ///
 /// Without `meter_id` every meter with usage is answered; without `group_by` groups are added up. The period is
 /// half-open; without `end` it ends with the current minute, without `start` it starts a day before its end.
-pub(super) async fn get(State(state): State<ApiState>, mut query: Query) -> Result<Json<UsageReply>, ApiError> {
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<UsageReply>, ApiError> {
     let meter_id = query.text("meter_id")?;
     let request = Request::read(&mut query, state.now())?;
     query.finish()?;
@@ -105,7 +108,8 @@ impl Request {
         let customer = CustomerId::new(query.required("customer_id")?)?;
         let end = whole_minute("end", query.time("end")?)?.unwrap_or_else(|| now.window().end());
         let day = std::time::Duration::from_secs(86_400);
-        let start = whole_minute("start", query.time("start")?)?.unwrap_or_else(|| end.saturating_sub(day));
+        let start =
+            whole_minute("start", query.time("start")?)?.unwrap_or_else(|| end.saturating_sub(day));
         if start >= end {
             return Err(ApiError::field("start", "expected a time before end"));
         }
@@ -114,19 +118,40 @@ impl Request {
             Some("minute") => Some(Granularity::Minute),
             Some("hour") => Some(Granularity::Hour),
             Some("day") => Some(Granularity::Day),
-            Some(_) => return Err(ApiError::field("granularity", "expected minute, hour, day or total")),
+            Some(_) => {
+                return Err(ApiError::field(
+                    "granularity",
+                    "expected minute, hour, day or total",
+                ));
+            }
         };
         let group_by = query.text("group_by")?.unwrap_or_default();
-        let group_by = group_by.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
-        Ok(Self { customer, period: Period { start, end }, granularity, group_by })
+        let group_by = group_by
+            .split(',')
+            .filter(|key| !key.is_empty())
+            .map(str::to_owned)
+            .collect();
+        Ok(Self {
+            customer,
+            period: Period { start, end },
+            granularity,
+            group_by,
+        })
     }
 
     /// Refuses a key that the one meter asked for does not group by. Of all meters, some may not have it.
     fn check_keys(&self, meter: &Meter, only_one: bool) -> Result<(), ApiError> {
-        match self.group_by.iter().find(|key| !meter.group_by.contains(key)) {
+        match self
+            .group_by
+            .iter()
+            .find(|key| !meter.group_by.contains(key))
+        {
             Some(key) if only_one => {
                 let has = meter.group_by.join(", ");
-                Err(ApiError::field("group_by", format!("`{key}` is no key of this meter, which groups by [{has}]")))
+                Err(ApiError::field(
+                    "group_by",
+                    format!("`{key}` is no key of this meter, which groups by [{has}]"),
+                ))
             }
             _ => Ok(()),
         }
@@ -143,21 +168,33 @@ impl Request {
         let mut whole = Cell::identity(meter.aggregation.kind);
         let mut add = |period: Period, group: &Group, cell: Cell| {
             let key = (period.start, period.end, self.project(meter, group));
-            let sum = sums.entry(key).or_insert_with(|| Cell::identity(cell.partial.kind()));
-            sum.merge(&cell).and_then(|()| whole.merge(&cell)).map_err(ApiError::internal)
+            let sum = sums
+                .entry(key)
+                .or_insert_with(|| Cell::identity(cell.partial.kind()));
+            sum.merge(&cell)
+                .and_then(|()| whole.merge(&cell))
+                .map_err(ApiError::internal)
         };
         match self.granularity {
             None => {
-                for usage in state.storage.usage(&self.customer, &meter.id, self.period).await? {
+                for usage in state
+                    .storage
+                    .usage(&self.customer, &meter.id, self.period)
+                    .await?
+                {
                     add(self.period, &usage.group, usage.cell)?;
                 }
             }
             Some(granularity) => {
                 let limit = POINTS_MAX.saturating_sub(items.len()).saturating_add(1);
-                let points =
-                    state.storage.series(&self.customer, &meter.id, self.period, granularity, limit).await?;
+                let points = state
+                    .storage
+                    .series(&self.customer, &meter.id, self.period, granularity, limit)
+                    .await?;
                 if points.len() >= limit {
-                    let message = format!("more than {POINTS_MAX} points: ask for a shorter period or a coarser step");
+                    let message = format!(
+                        "more than {POINTS_MAX} points: ask for a shorter period or a coarser step"
+                    );
                     return Err(ApiError::bad_request("TOO_MANY_POINTS", message));
                 }
                 for point in points {
@@ -195,21 +232,32 @@ impl Request {
             measurement_unit: meter.measurement_unit.clone(),
             start: period.start,
             end: period.end,
-            group: self.group_by.iter().cloned().zip(values.iter().cloned()).collect(),
+            group: self
+                .group_by
+                .iter()
+                .cloned()
+                .zip(values.iter().cloned())
+                .collect(),
             other: group.is_other(),
             quantity: cell.partial.value(),
             events: cell.partial.events,
             non_numeric: cell.partial.non_numeric,
-            sources: cell.sources.iter().cloned().map(SourceReply::from).collect(),
+            sources: cell
+                .sources
+                .iter()
+                .cloned()
+                .map(SourceReply::from)
+                .collect(),
         }
     }
 }
 
 fn whole_minute(name: &str, time: Option<Timestamp>) -> Result<Option<Timestamp>, ApiError> {
     match time {
-        Some(time) if time != time.truncate_to_minute() => {
-            Err(ApiError::field(name, "expected a whole minute: usage is kept by the minute"))
-        }
+        Some(time) if time != time.truncate_to_minute() => Err(ApiError::field(
+            name,
+            "expected a whole minute: usage is kept by the minute",
+        )),
         time => Ok(time),
     }
 }

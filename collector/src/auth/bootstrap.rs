@@ -57,7 +57,10 @@ pub async fn ensure_bootstrap_key(
     }
     let secret = Secret::generate().map_err(BootstrapError::Randomness)?;
     let path = data_dir.join(BOOTSTRAP_FILE);
-    write_secret(&path, &secret).map_err(|source| BootstrapError::Write { path: path.clone(), source })?;
+    write_secret(&path, &secret).map_err(|source| BootstrapError::Write {
+        path: path.clone(),
+        source,
+    })?;
     let key = ApiKey::new("bootstrap".to_owned(), Scopes::all(), &secret, now);
     match keys.insert_key(&key).await? {
         InsertOutcome::Inserted => Ok(Some(path)),
@@ -71,7 +74,11 @@ fn write_secret(path: &Path, secret: &Secret) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(OWNER_ONLY)
+        .open(path)?;
     writeln!(file, "{}", secret.reveal())?;
     file.sync_all()
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use submeter_common::id::Digest;
 use submeter_common::time::Timestamp;
-use uuid::Uuid;
 
 use super::scope::{Scope, Scopes};
+use crate::id::fresh;
 
 /// What every secret begins with, so that a leaked one is recognised by people and by secret scanners.
 pub const SECRET_PREFIX: &str = "smk_";
@@ -93,7 +93,7 @@ impl ApiKey {
     /// Makes the record of a new key.
     pub fn new(name: String, scopes: Scopes, secret: &Secret, now: Timestamp) -> Self {
         Self {
-            key_id: format!("key_{}", Uuid::now_v7().simple()),
+            key_id: fresh("key_", now),
             name,
             scopes,
             hash: secret.hash(),
@@ -133,7 +133,12 @@ mod tests {
     #[test]
     fn a_revoked_key_allows_nothing() {
         let secret = Secret::generate().unwrap();
-        let mut key = ApiKey::new("k".into(), Scopes::all(), &secret, Timestamp::from_micros(0));
+        let mut key = ApiKey::new(
+            "k".into(),
+            Scopes::all(),
+            &secret,
+            Timestamp::from_micros(0),
+        );
         assert!(key.allows(Scope::Write));
         key.revoked_at = Some(Timestamp::from_micros(1));
         assert!(!key.allows(Scope::Write));

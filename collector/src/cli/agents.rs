@@ -25,7 +25,9 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::List { client } => client.run(async |collector| list(collector, client.json).await),
+        Command::List { client } => {
+            client.run(async |collector| list(collector, client.json).await)
+        }
         Command::Retire { agent_id, client } => client.run(async |collector| {
             let path = format!("/v1/agents/{agent_id}/retire");
             let agent = collector.send(Method::POST, &path, &[], None).await?;
@@ -44,7 +46,16 @@ async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
         return print_json(&Value::Array(agents));
     }
     let mut table = Table::new(&[
-        "Agent", "State", "Epoch", "Seq", "Watermark", "Last seen", "Accepted", "Duplicate", "Unmatched", "Alarm",
+        "Agent",
+        "State",
+        "Epoch",
+        "Seq",
+        "Watermark",
+        "Last seen",
+        "Accepted",
+        "Duplicate",
+        "Unmatched",
+        "Alarm",
     ])
     .right(&[2, 3, 6, 7, 8]);
     for agent in &agents {

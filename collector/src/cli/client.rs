@@ -22,7 +22,12 @@ const PAGE_SIZE: usize = 100;
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     /// URL of the collector.
-    #[arg(long, value_name = "URL", env = "SUBMETER_COLLECTOR_URL", default_value = "http://127.0.0.1:7700")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SUBMETER_COLLECTOR_URL",
+        default_value = "http://127.0.0.1:7700"
+    )]
     collector: String,
     /// File with the API key; without it, SUBMETER_COLLECTOR_KEY holds the key.
     #[arg(long, value_name = "FILE", env = "SUBMETER_COLLECTOR_KEY_FILE")]
@@ -41,19 +46,31 @@ pub(super) struct Client {
 
 impl ClientArgs {
     /// Connects as told, and runs `act` with the connection.
-    pub(super) fn run<T>(&self, act: impl AsyncFnOnce(&Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    pub(super) fn run<T>(
+        &self,
+        act: impl AsyncFnOnce(&Client) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let client = self.client()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(act(&client))
     }
 
     fn client(&self) -> anyhow::Result<Client> {
         // Whoever was first has installed the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().context("cannot make an HTTP client")?;
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .context("cannot make an HTTP client")?;
         let base = self.collector.trim_end_matches('/').to_owned();
         Url::parse(&base).with_context(|| format!("--collector: `{base}` is no URL"))?;
-        Ok(Client { http, base, key: self.key()? })
+        Ok(Client {
+            http,
+            base,
+            key: self.key()?,
+        })
     }
 
     fn key(&self) -> anyhow::Result<String> {
@@ -88,7 +105,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.with_context(|| format!("cannot reach the collector at {}", self.base))?;
+        let response = request
+            .send()
+            .await
+            .with_context(|| format!("cannot reach the collector at {}", self.base))?;
         let status = response.status();
         let text = response.text().await.context("the answer was cut off")?;
         if !status.is_success() {
@@ -115,9 +135,14 @@ impl Client {
         let mut entries = Vec::new();
         for page in 0_usize.. {
             let mut query = query.to_vec();
-            query.extend([("page_size", PAGE_SIZE.to_string()), ("page_number", page.to_string())]);
+            query.extend([
+                ("page_size", PAGE_SIZE.to_string()),
+                ("page_number", page.to_string()),
+            ]);
             let mut reply = self.get(path, &query).await?;
-            let items = reply["items"].as_array_mut().context("the answer has no `items`")?;
+            let items = reply["items"]
+                .as_array_mut()
+                .context("the answer has no `items`")?;
             let is_last = items.len() < PAGE_SIZE;
             entries.append(items);
             if is_last || entries.len() >= limit {

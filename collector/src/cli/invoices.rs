@@ -34,9 +34,17 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::List { customer, subscription, limit, client } => {
+        Command::List {
+            customer,
+            subscription,
+            limit,
+            client,
+        } => {
             let filters = [("customer_id", customer), ("subscription_id", subscription)];
-            let query: Vec<_> = filters.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+            let query: Vec<_> = filters
+                .into_iter()
+                .filter_map(|(name, value)| value.map(|value| (name, value)))
+                .collect();
             client.run(async |collector| list(collector, &query, limit, client.json).await)
         }
         Command::Show { invoice_id, client } => {
@@ -45,12 +53,27 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn list(collector: &Client, query: &[(&str, String)], limit: usize, json: bool) -> anyhow::Result<()> {
+async fn list(
+    collector: &Client,
+    query: &[(&str, String)],
+    limit: usize,
+    json: bool,
+) -> anyhow::Result<()> {
     let invoices = collector.list("/v1/invoices", query, limit).await?;
     if json {
         return print_json(&Value::Array(invoices));
     }
-    let heads = ["Number", "Invoice", "Customer", "Period from", "Period to", "Lines", "Total", "Status", "Complete"];
+    let heads = [
+        "Number",
+        "Invoice",
+        "Customer",
+        "Period from",
+        "Period to",
+        "Lines",
+        "Total",
+        "Status",
+        "Complete",
+    ];
     let mut table = Table::new(&heads).right(&[5, 6]);
     for invoice in &invoices {
         table.row([
@@ -70,12 +93,17 @@ async fn list(collector: &Client, query: &[(&str, String)], limit: usize, json: 
 }
 
 async fn show(collector: &Client, invoice_id: &str, json: bool) -> anyhow::Result<()> {
-    let invoice = collector.get(&format!("/v1/invoices/{invoice_id}"), &[]).await?;
+    let invoice = collector
+        .get(&format!("/v1/invoices/{invoice_id}"), &[])
+        .await?;
     if json {
         return print_json(&invoice);
     }
     head(&invoice);
-    let lines = invoice["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines = invoice["lines"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     println!("{}", lines_table(lines, &invoice));
     for (position, line) in lines.iter().enumerate() {
         derivation(position + 1, line);
@@ -84,22 +112,44 @@ async fn show(collector: &Client, invoice_id: &str, json: bool) -> anyhow::Resul
 }
 
 fn head(invoice: &Value) {
-    println!("{}  {}  {}", cell(&invoice["number"]), cell(&invoice["invoice_id"]), cell(&invoice["status"]));
+    println!(
+        "{}  {}  {}",
+        cell(&invoice["number"]),
+        cell(&invoice["invoice_id"]),
+        cell(&invoice["status"])
+    );
     println!("  customer      {}", cell(&invoice["customer_id"]));
     println!("  subscription  {}", cell(&invoice["subscription_id"]));
     if !invoice["period"].is_null() {
-        println!("  usage of      {} to {}", cell(&invoice["period"]["start"]), cell(&invoice["period"]["end"]));
+        println!(
+            "  usage of      {} to {}",
+            cell(&invoice["period"]["start"]),
+            cell(&invoice["period"]["end"])
+        );
     }
     println!("  issued        {}", cell(&invoice["issued_at"]));
     if invoice["complete"] == Value::Bool(false) {
-        println!("  INCOMPLETE    without the agents {}", cell(&invoice["missing_agents"]));
+        println!(
+            "  INCOMPLETE    without the agents {}",
+            cell(&invoice["missing_agents"])
+        );
     }
     println!("  total         {}", cell(&invoice["total_text"]));
 }
 
 fn lines_table(lines: &[Value], invoice: &Value) -> Table {
-    let heads =
-        ["#", "Line", "Quantity", "Free", "By credits", "Billed", "Unit price", "Exact", "Amount", "Events"];
+    let heads = [
+        "#",
+        "Line",
+        "Quantity",
+        "Free",
+        "By credits",
+        "Billed",
+        "Unit price",
+        "Exact",
+        "Amount",
+        "Events",
+    ];
     let mut table = Table::new(&heads).right(&[0, 2, 3, 4, 5, 6, 7, 8, 9]);
     for (position, line) in lines.iter().enumerate() {
         table.row([
@@ -120,7 +170,12 @@ fn lines_table(lines: &[Value], invoice: &Value) -> Table {
 
 /// Says in words where a line's numbers come from.
 fn derivation(number: usize, line: &Value) {
-    println!("{number}. {}: {} to {}", cell(&line["description"]), period(line, "start"), period(line, "end"));
+    println!(
+        "{number}. {}: {} to {}",
+        cell(&line["description"]),
+        period(line, "start"),
+        period(line, "end")
+    );
     if !line["meter_id"].is_null() {
         println!(
             "     meter {} ({}, {} of {})",
@@ -131,7 +186,11 @@ fn derivation(number: usize, line: &Value) {
         );
     }
     for grant in line["credits"]["grants"].as_array().into_iter().flatten() {
-        println!("     credits {} from grant {}", cell(&grant["amount"]), cell(&grant["grant_id"]));
+        println!(
+            "     credits {} from grant {}",
+            cell(&grant["amount"]),
+            cell(&grant["grant_id"])
+        );
     }
     for source in line["sources"].as_array().into_iter().flatten() {
         println!(
@@ -150,7 +209,9 @@ fn period(line: &Value, edge: &str) -> String {
 
 /// Minor units for people; as they came when the currency is not known here.
 fn money(minor: &Value, currency: &Value) -> String {
-    let known = currency.as_str().and_then(|code| Currency::parse(code).ok());
+    let known = currency
+        .as_str()
+        .and_then(|code| Currency::parse(code).ok());
     match (minor.as_i64(), known) {
         (Some(minor), Some(currency)) => Money { minor, currency }.to_string(),
         _ => cell(minor),

@@ -37,27 +37,44 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { scopes, name, client } => {
-            client.run(async |collector| create(collector, &scopes, &name, client.json).await)
+        Command::Create {
+            scopes,
+            name,
+            client,
+        } => client.run(async |collector| create(collector, &scopes, &name, client.json).await),
+        Command::List { client } => {
+            client.run(async |collector| list(collector, client.json).await)
         }
-        Command::List { client } => client.run(async |collector| list(collector, client.json).await),
         Command::Revoke { key_id, client } => client.run(async |collector| {
-            collector.send(Method::DELETE, &format!("/v1/keys/{key_id}"), &[], None).await?;
+            collector
+                .send(Method::DELETE, &format!("/v1/keys/{key_id}"), &[], None)
+                .await?;
             println!("{key_id} is revoked");
             Ok(())
         }),
     }
 }
 
-async fn create(collector: &Client, scopes: &[Scope], name: &str, json: bool) -> anyhow::Result<()> {
+async fn create(
+    collector: &Client,
+    scopes: &[Scope],
+    name: &str,
+    json: bool,
+) -> anyhow::Result<()> {
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
     let body = json!({ "name": name, "scopes": scopes });
-    let key = collector.send(Method::POST, "/v1/keys", &[], Some(&body)).await?;
+    let key = collector
+        .send(Method::POST, "/v1/keys", &[], Some(&body))
+        .await?;
     if json {
         return print_json(&key);
     }
     // The secret alone on standard output, so that `> FILE` keeps just it.
-    eprintln!("{} `{name}` ({}); its secret is shown only now:", cell(&key["key_id"]), cell(&key["scopes"]));
+    eprintln!(
+        "{} `{name}` ({}); its secret is shown only now:",
+        cell(&key["key_id"]),
+        cell(&key["scopes"])
+    );
     println!("{}", cell(&key["key"]));
     Ok(())
 }
@@ -69,7 +86,9 @@ async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
     }
     let mut table = Table::new(&["Key", "Name", "Scopes", "Created", "Revoked"]);
     for key in &keys {
-        table.row(["key_id", "name", "scopes", "created_at", "revoked_at"].map(|field| cell(&key[field])));
+        table.row(
+            ["key_id", "name", "scopes", "created_at", "revoked_at"].map(|field| cell(&key[field])),
+        );
     }
     println!("{table}");
     Ok(())

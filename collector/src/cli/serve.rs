@@ -20,7 +20,10 @@ pub(super) fn run(arguments: &SettingsArgs) -> u8 {
         }
     };
     telemetry::start_logging(config.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start the runtime: {error}");
@@ -53,14 +56,18 @@ async fn serve(config: Config) -> anyhow::Result<u8> {
     }
     match collector.stop().await {
         0 => tracing::info!("stopped: every open request was answered"),
-        cut => tracing::warn!(cut, "stopped: connections were cut at the end of the grace; their senders retry"),
+        cut => tracing::warn!(
+            cut,
+            "stopped: connections were cut at the end of the grace; their senders retry"
+        ),
     }
     Ok(EXIT_OK)
 }
 
 fn greet(config: &Config, collector: &Collector) {
     let address = collector.address();
-    let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+    let data_dir =
+        std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let bootstrap = collector.bootstrap_key();
     if config.log_format == LogFormat::Json {
         let data_dir = data_dir.display();
@@ -68,10 +75,16 @@ fn greet(config: &Config, collector: &Collector) {
         tracing::info!(%address, %data_dir, bootstrap_key = bootstrap, "serving");
         return;
     }
-    println!("submeter-collector {} serves http://{address}", env!("CARGO_PKG_VERSION"));
+    println!(
+        "submeter-collector {} serves http://{address}",
+        env!("CARGO_PKG_VERSION")
+    );
     println!("  data dir   {}", data_dir.display());
     if let Some(path) = bootstrap {
-        println!("  first key  {} (made now, holds every scope: keep it private)", path.display());
+        println!(
+            "  first key  {} (made now, holds every scope: keep it private)",
+            path.display()
+        );
     }
     println!("  to stop    Ctrl-C or SIGTERM; open requests are finished first");
 }

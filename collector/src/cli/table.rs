@@ -13,7 +13,10 @@ impl Table {
     /// Begins a table with these column heads.
     pub(super) fn new(heads: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled).set_header(heads);
+        table
+            .load_style(UTF8_FULL_CONDENSED)
+            .set_content_arrangement(ContentArrangement::Disabled)
+            .set_header(heads);
         Self(table)
     }
 

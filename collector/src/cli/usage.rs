@@ -31,31 +31,54 @@ pub(super) struct UsageArgs {
 }
 
 pub(super) fn run(arguments: UsageArgs) -> anyhow::Result<()> {
-    arguments.client.run(async |collector| show(collector, &arguments).await)
+    arguments
+        .client
+        .run(async |collector| show(collector, &arguments).await)
 }
 
 async fn show(collector: &Client, arguments: &UsageArgs) -> anyhow::Result<()> {
-    let mut query = vec![("customer_id", arguments.customer.clone()), ("granularity", arguments.granularity.clone())];
+    let mut query = vec![
+        ("customer_id", arguments.customer.clone()),
+        ("granularity", arguments.granularity.clone()),
+    ];
     let optional = [
         ("meter_id", &arguments.meter),
         ("start", &arguments.start),
         ("end", &arguments.end),
         ("group_by", &arguments.group_by),
     ];
-    query.extend(optional.into_iter().filter_map(|(name, value)| value.clone().map(|value| (name, value))));
+    query.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| value.clone().map(|value| (name, value))),
+    );
     let usage = collector.get("/v1/usage", &query).await?;
     if arguments.client.json {
         return print_json(&usage);
     }
-    println!("{} from {} to {}", cell(&usage["customer_id"]), cell(&usage["start"]), cell(&usage["end"]));
+    println!(
+        "{} from {} to {}",
+        cell(&usage["customer_id"]),
+        cell(&usage["start"]),
+        cell(&usage["end"])
+    );
     println!("{}", table(&usage));
     Ok(())
 }
 
 fn table(usage: &Value) -> Table {
-    let mut table =
-        Table::new(&["Meter", "From", "To", "Group", "Aggregation", "Quantity", "Unit", "Events", "Agents"])
-            .right(&[5, 7, 8]);
+    let mut table = Table::new(&[
+        "Meter",
+        "From",
+        "To",
+        "Group",
+        "Aggregation",
+        "Quantity",
+        "Unit",
+        "Events",
+        "Agents",
+    ])
+    .right(&[5, 7, 8]);
     for item in usage["items"].as_array().into_iter().flatten() {
         table.row([
             cell(&item["meter_name"]),
@@ -77,5 +100,8 @@ fn group(item: &Value) -> String {
         return "(the rest)".to_owned();
     }
     let values = item["group"].as_object().into_iter().flatten();
-    values.map(|(key, value)| format!("{key}={}", cell(value))).collect::<Vec<_>>().join(" ")
+    values
+        .map(|(key, value)| format!("{key}={}", cell(value)))
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -64,21 +64,38 @@ impl Reader {
         for (key, value) in flag_values(flags) {
             figment = figment.merge(Serialized::default(key, value));
         }
-        let values = figment
-            .extract::<Dict>()
-            .map_err(|error| ConfigProblems(error.into_iter().map(|problem| problem.to_string()).collect()))?;
-        Ok(Self { figment, values, settings: BTreeMap::new(), problems: Vec::new() })
+        let values = figment.extract::<Dict>().map_err(|error| {
+            ConfigProblems(
+                error
+                    .into_iter()
+                    .map(|problem| problem.to_string())
+                    .collect(),
+            )
+        })?;
+        Ok(Self {
+            figment,
+            values,
+            settings: BTreeMap::new(),
+            problems: Vec::new(),
+        })
     }
 
     /// A path, as it is written.
     pub(super) fn path(&mut self, key: &'static str, default: PathBuf) -> PathBuf {
-        let path = self.parse(key, default, "a path", |text| (!text.is_empty()).then(|| PathBuf::from(text)));
+        let path = self.parse(key, default, "a path", |text| {
+            (!text.is_empty()).then(|| PathBuf::from(text))
+        });
         self.note(key, path.display().to_string());
         path
     }
 
     /// A value with its own text form.
-    pub(super) fn text<T: FromStr + fmt::Display>(&mut self, key: &'static str, default: T, expected: &str) -> T {
+    pub(super) fn text<T: FromStr + fmt::Display>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        expected: &str,
+    ) -> T {
         let value = self.parse(key, default, expected, |text| text.parse().ok());
         self.note(key, value.to_string());
         value
@@ -95,14 +112,21 @@ impl Reader {
     pub(super) fn duration(&mut self, key: &'static str, default: Duration) -> Duration {
         let expected = "a duration above zero with its unit, such as 10s, 5m or 72h";
         let duration = self.parse(key, default, expected, |text| {
-            humantime::parse_duration(text).ok().filter(|duration| !duration.is_zero())
+            humantime::parse_duration(text)
+                .ok()
+                .filter(|duration| !duration.is_zero())
         });
         self.note(key, humantime::format_duration(duration).to_string());
         duration
     }
 
     /// A whole number within bounds.
-    pub(super) fn count(&mut self, key: &'static str, default: usize, bounds: RangeInclusive<usize>) -> usize {
+    pub(super) fn count(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        bounds: RangeInclusive<usize>,
+    ) -> usize {
         let expected = format!("a whole number from {} to {}", bounds.start(), bounds.end());
         let count = self.parse(key, default, &expected, |text| {
             text.parse().ok().filter(|count| bounds.contains(count))
@@ -117,7 +141,9 @@ impl Reader {
         for key in unknown {
             let source = self.source_of(&key);
             let known = self.settings.keys().copied().collect::<Vec<_>>().join(", ");
-            self.problems.push(format!("{key} ({source}): no such setting; there are {known}"));
+            self.problems.push(format!(
+                "{key} ({source}): no such setting; there are {known}"
+            ));
         }
         if self.problems.is_empty() {
             return Ok(self.settings.into_values().collect());
@@ -125,7 +151,13 @@ impl Reader {
         Err(ConfigProblems(self.problems))
     }
 
-    fn parse<T>(&mut self, key: &'static str, default: T, expected: &str, read: impl Fn(&str) -> Option<T>) -> T {
+    fn parse<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        expected: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let Some(text) = self.take(key) else {
             return default;
         };
@@ -176,10 +208,17 @@ impl Reader {
 
 fn flag_values(flags: &Flags) -> Vec<(&'static str, String)> {
     let listen = flags.listen.as_ref().map(SocketAddr::to_string);
-    let data_dir = flags.data_dir.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let data_dir = flags
+        .data_dir
+        .as_ref()
+        .map(|path| path.to_string_lossy().into_owned());
     let log_format = flags.log_format.map(|format| format.name().to_owned());
-    [("data_dir", data_dir), ("listen", listen), ("log_format", log_format)]
-        .into_iter()
-        .filter_map(|(key, value)| value.map(|value| (key, value)))
-        .collect()
+    [
+        ("data_dir", data_dir),
+        ("listen", listen),
+        ("log_format", log_format),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| value.map(|value| (key, value)))
+    .collect()
 }

@@ -22,11 +22,21 @@ fn without_any_source_the_defaults_are_in_force() {
 
 #[test]
 fn a_file_sets_keys_and_a_flag_wins_over_it() {
-    let flags = Flags { listen: Some("127.0.0.1:0".parse().unwrap()), ..Flags::default() };
-    let (config, settings) = load("listen = \"0.0.0.0:80\"\ncompleteness_wait = \"90m\"", &flags).unwrap();
+    let flags = Flags {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        ..Flags::default()
+    };
+    let (config, settings) = load(
+        "listen = \"0.0.0.0:80\"\ncompleteness_wait = \"90m\"",
+        &flags,
+    )
+    .unwrap();
     assert_eq!(config.listen.port(), 0);
     assert_eq!(config.jobs.completeness_wait, Duration::from_secs(5400));
-    let listen = settings.iter().find(|setting| setting.key == "listen").unwrap();
+    let listen = settings
+        .iter()
+        .find(|setting| setting.key == "listen")
+        .unwrap();
     assert_eq!(listen.source, "--listen");
 }
 
@@ -37,20 +47,39 @@ fn every_problem_is_reported_at_once_with_key_and_source() {
         &Flags::default(),
     )
     .unwrap_err();
-    for expected in ["listn", "listen", "billing_interval", "connections_max", "head_timeout", "collector.toml"] {
-        assert!(problems.contains(expected), "{expected} is missing in:\n{problems}");
+    for expected in [
+        "listn",
+        "listen",
+        "billing_interval",
+        "connections_max",
+        "head_timeout",
+        "collector.toml",
+    ] {
+        assert!(
+            problems.contains(expected),
+            "{expected} is missing in:\n{problems}"
+        );
     }
     assert_eq!(problems.lines().count(), 5, "{problems}");
 }
 
 #[test]
 fn a_file_that_is_absent_or_no_toml_is_a_problem() {
-    assert!(Config::load(Some(Path::new("/nowhere/collector.toml")), &Flags::default()).is_err());
+    assert!(
+        Config::load(
+            Some(Path::new("/nowhere/collector.toml")),
+            &Flags::default()
+        )
+        .is_err()
+    );
     assert!(load("= =", &Flags::default()).is_err());
 }
 
 #[test]
 fn a_duration_needs_its_unit() {
     let problems = load("drain_grace = 20", &Flags::default()).unwrap_err();
-    assert!(problems.contains("drain_grace") && problems.contains("with its unit"), "{problems}");
+    assert!(
+        problems.contains("drain_grace") && problems.contains("with its unit"),
+        "{problems}"
+    );
 }

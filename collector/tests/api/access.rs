@@ -8,15 +8,26 @@ use serde_json::json;
 use crate::running::{Api, Running};
 
 async fn key(api: &Api, scopes: &[&str]) -> (String, Api) {
-    let created = api.post("/v1/keys", json!({"name": "k", "scopes": scopes})).await;
+    let created = api
+        .post("/v1/keys", json!({"name": "k", "scopes": scopes}))
+        .await;
     let secret = created["key"].as_str().unwrap();
-    (created["key_id"].as_str().unwrap().to_owned(), api.with_key(Some(secret)))
+    (
+        created["key_id"].as_str().unwrap().to_owned(),
+        api.with_key(Some(secret)),
+    )
 }
 
 #[tokio::test]
 async fn without_a_good_key_nothing_is_answered_but_health() {
     let running = Running::start().await;
-    for wrong in [None, Some(""), Some("smk_nonsense"), Some("Ünïcode"), Some("smk_00000000000000000000000000000000")] {
+    for wrong in [
+        None,
+        Some(""),
+        Some("smk_nonsense"),
+        Some("Ünïcode"),
+        Some("smk_00000000000000000000000000000000"),
+    ] {
         let api = running.api.with_key(wrong);
         for (method, path) in [
             (Method::GET, "/meters"),
@@ -26,7 +37,11 @@ async fn without_a_good_key_nothing_is_answered_but_health() {
             (Method::DELETE, "/v1/keys/key_x"),
         ] {
             let reply = api.call(method.clone(), path, &json!({})).await;
-            assert_eq!((reply.status, reply.code()), (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"), "{method} {path}");
+            assert_eq!(
+                (reply.status, reply.code()),
+                (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+                "{method} {path}"
+            );
         }
     }
     let nobody = running.api.with_key(None);
@@ -60,7 +75,13 @@ async fn each_route_asks_for_its_scope() {
         for (method, path, needed) in &routes {
             let reply = holder.call(method.clone(), path, &json!({})).await;
             let refused = reply.status == StatusCode::FORBIDDEN && reply.code() == "MISSING_SCOPE";
-            assert_eq!(refused, scope != *needed, "{method} {path} with {scope}: {} {}", reply.status, reply.body);
+            assert_eq!(
+                refused,
+                scope != *needed,
+                "{method} {path} with {scope}: {} {}",
+                reply.status,
+                reply.body
+            );
         }
     }
 }
@@ -72,17 +93,41 @@ async fn a_key_hands_on_no_more_than_it_has_and_dies_when_revoked() {
     let (_, writer) = key(api, &["write"]).await;
     let (reader_id, reader) = key(api, &["read"]).await;
     let more = json!({"name": "more", "scopes": ["write", "read"]});
-    assert_eq!(writer.call(Method::POST, "/v1/keys", &more).await.code(), "MISSING_SCOPE");
-    assert_eq!(writer.call(Method::POST, "/v1/keys", &json!({"name": "same", "scopes": ["write"]})).await.status, 201);
+    assert_eq!(
+        writer.call(Method::POST, "/v1/keys", &more).await.code(),
+        "MISSING_SCOPE"
+    );
+    assert_eq!(
+        writer
+            .call(
+                Method::POST,
+                "/v1/keys",
+                &json!({"name": "same", "scopes": ["write"]})
+            )
+            .await
+            .status,
+        201
+    );
     let path = format!("/v1/keys/{reader_id}");
-    assert_eq!(writer.call(Method::DELETE, &path, &json!({})).await.code(), "MISSING_SCOPE");
+    assert_eq!(
+        writer.call(Method::DELETE, &path, &json!({})).await.code(),
+        "MISSING_SCOPE"
+    );
 
     assert_eq!(reader.get("/meters").await.status, StatusCode::OK);
     for _ in 0..2 {
-        assert_eq!(api.call(Method::DELETE, &path, &json!({})).await.status, StatusCode::NO_CONTENT);
+        assert_eq!(
+            api.call(Method::DELETE, &path, &json!({})).await.status,
+            StatusCode::NO_CONTENT
+        );
     }
     assert_eq!(reader.get("/meters").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(api.call(Method::DELETE, "/v1/keys/key_nobody", &json!({})).await.code(), "KEY_NOT_FOUND");
+    assert_eq!(
+        api.call(Method::DELETE, "/v1/keys/key_nobody", &json!({}))
+            .await
+            .code(),
+        "KEY_NOT_FOUND"
+    );
 }
 
 #[tokio::test]
@@ -93,16 +138,25 @@ async fn the_last_key_that_may_do_everything_cannot_be_revoked() {
     let bootstrap = keys["items"][0]["key_id"].as_str().unwrap().to_owned();
     let path = format!("/v1/keys/{bootstrap}");
     let refused = api.call(Method::DELETE, &path, &json!({})).await;
-    assert_eq!((refused.code(), refused.should_retry.as_deref()), ("LAST_COMPLETE_KEY", Some("false")));
+    assert_eq!(
+        (refused.code(), refused.should_retry.as_deref()),
+        ("LAST_COMPLETE_KEY", Some("false"))
+    );
     let (_, heir) = key(api, &["read", "write", "ingest", "agent"]).await;
-    assert_eq!(heir.call(Method::DELETE, &path, &json!({})).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(
+        heir.call(Method::DELETE, &path, &json!({})).await.status,
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test]
 async fn the_first_key_is_private_made_once_and_no_secret_is_listed() {
     let running = Running::start().await;
     let file = running.path("bootstrap.key");
-    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let secret = std::fs::read_to_string(&file).unwrap();
     let keys = running.api.fetch("/v1/keys").await;
     assert_eq!(keys["items"].as_array().unwrap().len(), 1);

@@ -63,16 +63,27 @@ impl Running {
             ..Config::default()
         };
         config.jobs.billing_interval = Duration::from_millis(20);
-        let collector = Collector::start(config, Arc::new(clock.clone())).await.unwrap();
+        let collector = Collector::start(config, Arc::new(clock.clone()))
+            .await
+            .unwrap();
         let key = std::fs::read_to_string(directory.path().join("bootstrap.key")).unwrap();
         let base = format!("http://{}", collector.address());
         let api = Api::new(base, Some(key.trim().to_owned()));
-        Self { collector, clock, directory, api }
+        Self {
+            collector,
+            clock,
+            directory,
+            api,
+        }
     }
 
     /// Stops it; returns what it stood on.
     pub(crate) async fn stop(self) -> (TempDir, ManualClock) {
-        assert_eq!(self.collector.stop().await, 0, "no connection had to be cut");
+        assert_eq!(
+            self.collector.stop().await,
+            0,
+            "no connection had to be cut"
+        );
         (self.directory, self.clock)
     }
 
@@ -90,7 +101,10 @@ impl Api {
 
     /// The same client with another key, or none.
     pub(crate) fn with_key(&self, key: Option<&str>) -> Self {
-        Self { key: key.map(str::to_owned), ..self.clone() }
+        Self {
+            key: key.map(str::to_owned),
+            ..self.clone()
+        }
     }
 
     pub(crate) async fn send(
@@ -100,7 +114,10 @@ impl Api {
         content_type: Option<&str>,
         body: impl Into<reqwest::Body>,
     ) -> Reply {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .body(body);
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }
@@ -112,12 +129,21 @@ impl Api {
         let should_retry = header.map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let text = response.text().await.unwrap();
-        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
-        Reply { status, should_retry, body }
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
+        Reply {
+            status,
+            should_retry,
+            body,
+        }
     }
 
     pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> Reply {
-        self.send(method, path, Some("application/json"), body.to_string()).await
+        self.send(method, path, Some("application/json"), body.to_string())
+            .await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -153,7 +179,8 @@ impl Api {
             .iter()
             .map(|(id, price, free)| json!({"meter_id": id, "price_per_unit": price, "free_threshold": free}))
             .collect();
-        self.create("/products", product(0, json!(meters)), "product_id").await
+        self.create("/products", product(0, json!(meters)), "product_id")
+            .await
     }
 
     pub(crate) async fn customer(&self, id: &str) {
@@ -162,7 +189,12 @@ impl Api {
     }
 
     pub(crate) async fn subscribe(&self, customer: &str, product: &str, start: &str) -> String {
-        self.create("/subscriptions", subscription(customer, product, start), "subscription_id").await
+        self.create(
+            "/subscriptions",
+            subscription(customer, product, start),
+            "subscription_id",
+        )
+        .await
     }
 }
 
@@ -209,7 +241,21 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn new(number: u128) -> Self {
         let id = AgentId::new(Uuid::from_u128(number));
-        Self { id, nonce: Uuid::from_u128(number + 1000), epoch: 0, seq: 0, previous: Digest::ZERO }
+        Self {
+            id,
+            nonce: Uuid::from_u128(number + 1000),
+            epoch: 0,
+            seq: 0,
+            previous: Digest::ZERO,
+        }
+    }
+
+    /// The same agent with nothing sealed, in a session that was begun elsewhere.
+    pub(crate) fn in_session(number: u128, epoch: u64) -> Self {
+        Self {
+            epoch,
+            ..Self::new(number)
+        }
     }
 
     /// Registers and keeps the epoch.
@@ -245,7 +291,12 @@ impl Agent {
             watermark: time(watermark),
             farewell: false,
             catalog_version: 1,
-            receipts: Receipts { received: events, accepted: events, matched: events, ..Receipts::default() },
+            receipts: Receipts {
+                received: events,
+                accepted: events,
+                matched: events,
+                ..Receipts::default()
+            },
             meter_events: events_by_meter(&rows).unwrap(),
         };
         Frame { header, rows }
@@ -253,13 +304,18 @@ impl Agent {
 
     pub(crate) async fn send(&self, api: &Api, bytes: Vec<u8>) -> Reply {
         let path = format!("/v1/agents/{}/frames?epoch={}", self.id, self.epoch);
-        api.send(Method::POST, &path, Some("application/octet-stream"), bytes).await
+        api.send(Method::POST, &path, Some("application/octet-stream"), bytes)
+            .await
     }
 }
 
 /// `events` counted events of a customer at a minute.
 pub(crate) fn counted(customer: &str, meter: &str, at: &str, group: Group, events: u64) -> Row {
-    let partial = Partial { events, non_numeric: 0, state: State::Count };
+    let partial = Partial {
+        events,
+        non_numeric: 0,
+        state: State::Count,
+    };
     assert_eq!(partial.kind(), AggregationKind::Count);
     row(customer, meter, at, group, partial)
 }
@@ -267,7 +323,17 @@ pub(crate) fn counted(customer: &str, meter: &str, at: &str, group: Group, event
 /// A sum that `events` events came to.
 pub(crate) fn summed(customer: &str, meter: &str, at: &str, events: u64, sum: &str) -> Row {
     let state = State::Sum(Quantity::parse(sum).unwrap());
-    row(customer, meter, at, Group::none(), Partial { events, non_numeric: 0, state })
+    row(
+        customer,
+        meter,
+        at,
+        Group::none(),
+        Partial {
+            events,
+            non_numeric: 0,
+            state,
+        },
+    )
 }
 
 fn row(customer: &str, meter: &str, at: &str, group: Group, partial: Partial) -> Row {

@@ -1,12 +1,11 @@
 //! The credits that come with a product, as clients send and read them.
 
 use serde::{Deserialize, Serialize};
-use submeter_common::quantity::Quantity;
 use submeter_common::time::Timestamp;
 
 use super::super::credit_entitlements::timeframe;
 use super::super::error::ApiError;
-use super::super::field::{Ignored, Unsupported};
+use super::super::field::{Exact, Ignored, Unsupported};
 use crate::catalog::{CatalogError, CatalogErrorKind, Interval};
 use crate::credits::{CreditAttachment, OverageBehavior, Rollover};
 use crate::id::{AttachmentId, CreditEntitlementId};
@@ -26,14 +25,14 @@ enum Proration {
 #[serde(deny_unknown_fields)]
 pub(super) struct AttachmentRequest {
     credit_entitlement_id: String,
-    credits_amount: Quantity,
+    credits_amount: Exact,
     currency: Option<Currency>,
     expires_after_days: Option<u32>,
     low_balance_threshold_percent: Option<u32>,
     overage_enabled: Option<bool>,
     overage_behavior: Option<OverageBehavior>,
-    overage_limit: Option<Quantity>,
-    price_per_unit: Option<Quantity>,
+    overage_limit: Option<Exact>,
+    price_per_unit: Option<Exact>,
     proration_behavior: Option<Proration>,
     rollover_enabled: Option<bool>,
     rollover_percentage: Option<u32>,
@@ -60,8 +59,11 @@ impl AttachmentRequest {
             field: format!("{path}.credit_entitlement_id"),
             message: format!("expected an active credit entitlement; {id} is unknown"),
         })?;
-        let base = entitlement.attach(Decimal::from(&self.credits_amount), now);
-        let told = timeframe(self.rollover_timeframe_count, self.rollover_timeframe_interval)?;
+        let base = entitlement.attach(self.credits_amount.into(), now);
+        let told = timeframe(
+            self.rollover_timeframe_count,
+            self.rollover_timeframe_interval,
+        )?;
         Ok(CreditAttachment {
             expires_after_days: self.expires_after_days.or(base.expires_after_days),
             rollover: Rollover {
@@ -71,10 +73,13 @@ impl AttachmentRequest {
                 timeframe: told.or(base.rollover.timeframe),
             },
             overage_enabled: self.overage_enabled.unwrap_or(base.overage_enabled),
-            overage_limit: self.overage_limit.as_ref().map(Decimal::from).or(base.overage_limit),
+            overage_limit: self.overage_limit.map(Decimal::from).or(base.overage_limit),
             overage_behavior: self.overage_behavior.unwrap_or(base.overage_behavior),
             currency: self.currency.or(base.currency),
-            price_per_unit: self.price_per_unit.as_ref().map(Decimal::from).or(base.price_per_unit),
+            price_per_unit: self
+                .price_per_unit
+                .map(Decimal::from)
+                .or(base.price_per_unit),
             low_balance_threshold_percent: self.low_balance_threshold_percent,
             proration_behavior: match self.proration_behavior {
                 Some(Proration::Prorate) => "prorate".to_owned(),
@@ -129,7 +134,10 @@ impl From<CreditAttachment> for AttachmentReply {
             rollover_percentage: attached.rollover.percentage,
             max_rollover_count: attached.rollover.count_max,
             rollover_timeframe_count: attached.rollover.timeframe.map(|timeframe| timeframe.count),
-            rollover_timeframe_interval: attached.rollover.timeframe.map(|timeframe| timeframe.interval),
+            rollover_timeframe_interval: attached
+                .rollover
+                .timeframe
+                .map(|timeframe| timeframe.interval),
             trial_credits_expire_after_trial: false,
         }
     }

@@ -5,10 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use submeter_common::id::MeterId;
-use submeter_common::quantity::Quantity;
 
 use super::super::error::ApiError;
-use super::super::field::{Ignored, Unsupported};
+use super::super::field::{Exact, Ignored, Unsupported};
 use crate::catalog::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 use crate::id::CreditEntitlementId;
 use crate::money::{Currency, Decimal};
@@ -62,9 +61,9 @@ pub(super) struct PriceRequest {
 struct MeterPriceRequest {
     meter_id: MeterId,
     free_threshold: Option<i64>,
-    price_per_unit: Option<Quantity>,
+    price_per_unit: Option<Exact>,
     credit_entitlement_id: Option<String>,
-    meter_units_per_credit: Option<Quantity>,
+    meter_units_per_credit: Option<Exact>,
     #[serde(default, rename = "name")]
     _name: Ignored,
     #[serde(default, rename = "description")]
@@ -78,17 +77,26 @@ impl PriceRequest {
     pub(super) fn into_domain(self) -> Result<Price, ApiError> {
         self.expect_usage_based()?;
         let meters = self.meters.unwrap_or_default();
-        let meters = meters.into_iter().enumerate().map(|(index, meter)| meter.into_domain(index));
+        let meters = meters
+            .into_iter()
+            .enumerate()
+            .map(|(index, meter)| meter.into_domain(index));
         Ok(Price::UsageBased(UsageBasedPrice {
             currency: needed(self.currency, "currency")?,
             fixed_price: needed(self.fixed_price, "fixed_price")?,
             payment_frequency: Frequency {
                 count: needed(self.payment_frequency_count, "payment_frequency_count")?,
-                interval: needed(self.payment_frequency_interval, "payment_frequency_interval")?,
+                interval: needed(
+                    self.payment_frequency_interval,
+                    "payment_frequency_interval",
+                )?,
             },
             subscription_period: Frequency {
                 count: needed(self.subscription_period_count, "subscription_period_count")?,
-                interval: needed(self.subscription_period_interval, "subscription_period_interval")?,
+                interval: needed(
+                    self.subscription_period_interval,
+                    "subscription_period_interval",
+                )?,
             },
             meters: meters.collect::<Result<_, _>>()?,
             discount: 0,
@@ -116,36 +124,65 @@ impl PriceRequest {
 }
 
 fn needed<T>(value: Option<T>, name: &str) -> Result<T, ApiError> {
-    value.ok_or_else(|| ApiError::invalid("MISSING_FIELD", format!("price.{name}"), "this field is needed"))
+    value.ok_or_else(|| {
+        ApiError::invalid(
+            "MISSING_FIELD",
+            format!("price.{name}"),
+            "this field is needed",
+        )
+    })
 }
 
 impl MeterPriceRequest {
     fn into_domain(self, index: usize) -> Result<MeterPrice, ApiError> {
         let path = |name: &str| format!("price.meters[{index}].{name}");
-        let pricing = match (self.price_per_unit, self.credit_entitlement_id, self.meter_units_per_credit) {
-            (Some(price), None, None) => MeterPricing::PerUnit { price_per_unit: Decimal::from(&price) },
+        let pricing = match (
+            self.price_per_unit,
+            self.credit_entitlement_id,
+            self.meter_units_per_credit,
+        ) {
+            (Some(price), None, None) => MeterPricing::PerUnit {
+                price_per_unit: price.into(),
+            },
             (None, Some(entitlement), Some(units)) => MeterPricing::Credits {
                 credit_entitlement_id: CreditEntitlementId::from_text(entitlement),
-                meter_units_per_credit: Decimal::from(&units),
+                meter_units_per_credit: units.into(),
             },
             (None, None, None) => {
-                let message = "this field is needed, or credit_entitlement_id with meter_units_per_credit";
-                return Err(ApiError::invalid("MISSING_FIELD", path("price_per_unit"), message));
+                let message =
+                    "this field is needed, or credit_entitlement_id with meter_units_per_credit";
+                return Err(ApiError::invalid(
+                    "MISSING_FIELD",
+                    path("price_per_unit"),
+                    message,
+                ));
             }
             (None, None, Some(_)) => {
                 let message = "this field is needed with meter_units_per_credit";
-                return Err(ApiError::invalid("MISSING_FIELD", path("credit_entitlement_id"), message));
+                return Err(ApiError::invalid(
+                    "MISSING_FIELD",
+                    path("credit_entitlement_id"),
+                    message,
+                ));
             }
             (None, Some(_), None) => {
                 let message = "this field is needed with credit_entitlement_id";
-                return Err(ApiError::invalid("MISSING_FIELD", path("meter_units_per_credit"), message));
+                return Err(ApiError::invalid(
+                    "MISSING_FIELD",
+                    path("meter_units_per_credit"),
+                    message,
+                ));
             }
             (Some(_), _, _) => {
                 let message = "expected either a price in money or one in credits, not both";
                 return Err(ApiError::field(path("price_per_unit"), message));
             }
         };
-        Ok(MeterPrice { meter_id: self.meter_id, free_threshold: self.free_threshold.unwrap_or(0), pricing })
+        Ok(MeterPrice {
+            meter_id: self.meter_id,
+            free_threshold: self.free_threshold.unwrap_or(0),
+            pricing,
+        })
     }
 }
 
@@ -192,7 +229,11 @@ impl PriceReply {
             payment_frequency_interval: price.payment_frequency.interval,
             subscription_period_count: price.subscription_period.count,
             subscription_period_interval: price.subscription_period.interval,
-            meters: price.meters.iter().map(|meter| MeterPriceReply::new(meter, catalog)).collect(),
+            meters: price
+                .meters
+                .iter()
+                .map(|meter| MeterPriceReply::new(meter, catalog))
+                .collect(),
             discount: price.discount,
             discount_bps: 0,
             purchasing_power_parity: price.purchasing_power_parity,
@@ -204,11 +245,17 @@ impl PriceReply {
 impl MeterPriceReply {
     fn new(priced: &MeterPrice, catalog: &CatalogSnapshot) -> Self {
         let meter = catalog.meters.get(&priced.meter_id);
-        let (price_per_unit, credit_entitlement_id, meter_units_per_credit) = match &priced.pricing {
+        let (price_per_unit, credit_entitlement_id, meter_units_per_credit) = match &priced.pricing
+        {
             MeterPricing::PerUnit { price_per_unit } => (Some(price_per_unit.clone()), None, None),
-            MeterPricing::Credits { credit_entitlement_id, meter_units_per_credit } => {
-                (None, Some(credit_entitlement_id.clone()), Some(meter_units_per_credit.clone()))
-            }
+            MeterPricing::Credits {
+                credit_entitlement_id,
+                meter_units_per_credit,
+            } => (
+                None,
+                Some(credit_entitlement_id.clone()),
+                Some(meter_units_per_credit.clone()),
+            ),
         };
         Self {
             meter_id: priced.meter_id.clone(),

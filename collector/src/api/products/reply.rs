@@ -67,7 +67,12 @@ impl ProductReply {
             tax_category: product.tax_category.clone(),
             is_recurring: true,
             price: PriceReply::new(&product.price, catalog),
-            credit_entitlements: product.credit_entitlements.iter().cloned().map(AttachmentReply::from).collect(),
+            credit_entitlements: product
+                .credit_entitlements
+                .iter()
+                .cloned()
+                .map(AttachmentReply::from)
+                .collect(),
             entitlements: [],
             license_key_enabled: false,
             metadata: product.metadata.clone(),

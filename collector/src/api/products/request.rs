@@ -13,7 +13,13 @@ use crate::metadata::Metadata;
 use crate::storage::CatalogSnapshot;
 
 /// Tax categories that official clients know; no tax is computed here.
-const TAX_CATEGORIES: [&str; 5] = ["digital_products", "saas", "e_book", "edtech", "live_tutoring"];
+const TAX_CATEGORIES: [&str; 5] = [
+    "digital_products",
+    "saas",
+    "e_book",
+    "edtech",
+    "live_tutoring",
+];
 
 /// What creates a product.
 #[derive(Deserialize)]
@@ -81,7 +87,11 @@ pub(in super::super) struct UpdateRequest {
 
 impl CreateRequest {
     /// Translates; what the product must fulfil is checked where it is made.
-    pub(super) fn into_domain(self, catalog: &CatalogSnapshot, now: Timestamp) -> Result<NewProduct, ApiError> {
+    pub(super) fn into_domain(
+        self,
+        catalog: &CatalogSnapshot,
+        now: Timestamp,
+    ) -> Result<NewProduct, ApiError> {
         check_description(self.description.as_deref())?;
         check_tax_category(&self.tax_category)?;
         let metadata = self.metadata.unwrap_or_default();
@@ -92,15 +102,27 @@ impl CreateRequest {
             tax_category: self.tax_category,
             metadata,
             price: self.price.into_domain()?,
-            credit_entitlements: attach(self.credit_entitlements.unwrap_or_default(), catalog, now)?,
+            credit_entitlements: attach(
+                self.credit_entitlements.unwrap_or_default(),
+                catalog,
+                now,
+            )?,
         })
     }
 }
 
 impl UpdateRequest {
     /// Translates; what the product must fulfil is checked where it is changed.
-    pub(super) fn into_domain(self, catalog: &CatalogSnapshot, now: Timestamp) -> Result<ProductUpdate, ApiError> {
-        check_description(self.description.as_ref().and_then(|description| description.as_deref()))?;
+    pub(super) fn into_domain(
+        self,
+        catalog: &CatalogSnapshot,
+        now: Timestamp,
+    ) -> Result<ProductUpdate, ApiError> {
+        check_description(
+            self.description
+                .as_ref()
+                .and_then(|description| description.as_deref()),
+        )?;
         if let Some(tax_category) = &self.tax_category {
             check_tax_category(tax_category)?;
         }
@@ -128,7 +150,10 @@ fn check_tax_category(tax_category: &str) -> Result<(), ApiError> {
     if TAX_CATEGORIES.contains(&tax_category) {
         return Ok(());
     }
-    Err(ApiError::field("tax_category", format!("expected one of {}", TAX_CATEGORIES.join(", "))))
+    Err(ApiError::field(
+        "tax_category",
+        format!("expected one of {}", TAX_CATEGORIES.join(", ")),
+    ))
 }
 
 fn attach(
@@ -139,6 +164,8 @@ fn attach(
     requests
         .into_iter()
         .enumerate()
-        .map(|(index, request)| request.into_domain(&format!("credit_entitlements[{index}]"), catalog, now))
+        .map(|(index, request)| {
+            request.into_domain(&format!("credit_entitlements[{index}]"), catalog, now)
+        })
         .collect()
 }

@@ -26,7 +26,10 @@ pub(super) fn check(field: &str, country: &str) -> Result<(), ApiError> {
     if COUNTRIES.binary_search(&country).is_ok() {
         return Ok(());
     }
-    Err(ApiError::field(field, "expected a two-letter ISO 3166 country code such as US"))
+    Err(ApiError::field(
+        field,
+        "expected a two-letter ISO 3166 country code such as US",
+    ))
 }
 
 #[cfg(test)]

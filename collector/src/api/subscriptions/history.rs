@@ -66,12 +66,21 @@ impl Wanted {
     }
 
     fn show(&self, usage: PeriodUsage) -> PeriodReply {
-        let shown = |meter: &MeterUsage| self.meter_id.as_deref().is_none_or(|id| meter.id.as_str() == id);
+        let shown = |meter: &MeterUsage| {
+            self.meter_id
+                .as_deref()
+                .is_none_or(|id| meter.id.as_str() == id)
+        };
         PeriodReply {
             start_date: usage.period.start,
             end_date: usage.period.end,
             open: usage.open,
-            meters: usage.meters.into_iter().filter(shown).map(MeterReply::from).collect(),
+            meters: usage
+                .meters
+                .into_iter()
+                .filter(shown)
+                .map(MeterReply::from)
+                .collect(),
         }
     }
 }
@@ -97,6 +106,12 @@ pub(in super::super) async fn history(
     };
     let periods = billing::history(&*state.storage, &subscription, state.now(), skip, take).await?;
     let shown = periods.into_iter().filter(|usage| wanted.has(usage));
-    let cut: Vec<PeriodUsage> = if take == usize::MAX { page.of(shown) } else { shown.collect() };
-    Ok(Json(cut.into_iter().map(|usage| wanted.show(usage)).collect()))
+    let cut: Vec<PeriodUsage> = if take == usize::MAX {
+        page.of(shown)
+    } else {
+        shown.collect()
+    };
+    Ok(Json(
+        cut.into_iter().map(|usage| wanted.show(usage)).collect(),
+    ))
 }

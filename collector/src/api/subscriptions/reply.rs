@@ -68,7 +68,10 @@ impl CreatedReply {
         customer: Customer,
         opening: Option<Box<Invoice>>,
     ) -> Result<Self, ApiError> {
-        let bare = subscription.subscription_id.as_str().trim_start_matches(SubscriptionId::PREFIX);
+        let bare = subscription
+            .subscription_id
+            .as_str()
+            .trim_start_matches(SubscriptionId::PREFIX);
         Ok(Self {
             payment_id: format!("pay_{bare}"),
             recurring_pre_tax_amount: recurring_amount(&subscription)?,
@@ -260,7 +263,10 @@ fn credit_meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<
     let priced = subscription.price.usage_based().meters.iter();
     let cart = priced.filter_map(|priced| match &priced.pricing {
         MeterPricing::PerUnit { .. } => None,
-        MeterPricing::Credits { credit_entitlement_id, meter_units_per_credit } => Some(MeterCreditCart {
+        MeterPricing::Credits {
+            credit_entitlement_id,
+            meter_units_per_credit,
+        } => Some(MeterCreditCart {
             meter_id: priced.meter_id.clone(),
             meter_name: catalog.meters.get(&priced.meter_id)?.name.clone(),
             credit_entitlement_id: credit_entitlement_id.clone(),
@@ -282,7 +288,9 @@ impl CreditCart {
         let id = &attached.credit_entitlement_id;
         let mut remaining_balance = super::super::balance::of_grants(grants, id, now);
         let mut overage_balance = Decimal::zero();
-        let lines = preview.map(|preview| preview.lines.as_slice()).unwrap_or_default();
+        let lines = preview
+            .map(|preview| preview.lines.as_slice())
+            .unwrap_or_default();
         for credits in lines.iter().filter_map(|line| line.credits.as_ref()) {
             if credits.credit_entitlement_id == *id {
                 remaining_balance = &remaining_balance - &credits.credits_used;
@@ -306,13 +314,20 @@ impl CreditCart {
             rollover_percentage: attached.rollover.percentage,
             max_rollover_count: attached.rollover.count_max,
             rollover_timeframe_count: attached.rollover.timeframe.map(|timeframe| timeframe.count),
-            rollover_timeframe_interval: attached.rollover.timeframe.map(|timeframe| timeframe.interval),
+            rollover_timeframe_interval: attached
+                .rollover
+                .timeframe
+                .map(|timeframe| timeframe.interval),
         }
     }
 }
 
 /// The fixed fee of one period.
 fn recurring_amount(subscription: &Subscription) -> Result<i64, ApiError> {
-    let fee = subscription.price.usage_based().fixed_price.checked_mul(i64::from(subscription.quantity));
+    let fee = subscription
+        .price
+        .usage_based()
+        .fixed_price
+        .checked_mul(i64::from(subscription.quantity));
     fee.ok_or_else(|| ApiError::internal("a subscription's fixed fee does not fit"))
 }

@@ -94,14 +94,21 @@ impl CustomerRequest {
     /// Tells whether a known or a new customer is meant.
     pub(super) fn subscriber(self, now: Timestamp) -> Result<Subscriber, ApiError> {
         match (self.customer_id, self.email) {
-            (Some(_), Some(_)) => {
-                Err(ApiError::field("customer.email", "expected either customer_id, or email for a new customer"))
-            }
+            (Some(_), Some(_)) => Err(ApiError::field(
+                "customer.email",
+                "expected either customer_id, or email for a new customer",
+            )),
             (Some(customer_id), None) => Ok(Subscriber::Known(customer_id)),
             (None, Some(email)) => {
                 let name = self.name.unwrap_or_else(|| email.clone());
                 let phone_number = self.phone_number;
-                let new = NewCustomer { customer_id: None, name, email, phone_number, metadata: Metadata::new() };
+                let new = NewCustomer {
+                    customer_id: None,
+                    name,
+                    email,
+                    phone_number,
+                    metadata: Metadata::new(),
+                };
                 new.build("customer.", now).map(Subscriber::New)
             }
             (None, None) => Err(ApiError::invalid(
