@@ -54,6 +54,8 @@
 //! archive. Two processes on *copies* of a directory cannot be told apart here; the collector does that.
 
 pub(crate) mod batch;
+#[cfg(test)]
+pub(crate) mod crash;
 pub(crate) mod dedup;
 pub(crate) mod journal;
 pub(crate) mod key;
@@ -148,15 +150,14 @@ impl Family {
 /// The open state directory.
 pub(crate) struct Store {
     db: DB,
-    /// Makes the next write fail, so that tests see what a failed write does.
     #[cfg(test)]
-    pub(crate) fail_writes: std::sync::atomic::AtomicBool,
+    pub(crate) crash: crash::Crash,
 }
 
 impl Store {
     /// Opens or creates the directory and checks its layout.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let families = Family::ALL.map(|family| options::family(family));
+        let families = Family::ALL.map(options::family);
         let db =
             DB::open_cf_descriptors(&options::database(), path, families).map_err(|error| {
                 // RocksDB has no error kind of its own for a lock that somebody else holds.
@@ -169,7 +170,7 @@ impl Store {
         let store = Self {
             db,
             #[cfg(test)]
-            fail_writes: std::sync::atomic::AtomicBool::new(false),
+            crash: crash::Crash::default(),
         };
         store.check_layout()?;
         Ok(store)
@@ -197,13 +198,13 @@ impl Store {
 
     /// Writes the batch, all or nothing.
     pub(crate) fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<(), StoreError> {
-        #[cfg(test)]
-        if self.fail_writes.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(StoreError::Failed("a write failed on purpose".into()));
-        }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        Ok(self.db.write_opt(batch.into_inner(), &options)?)
+        let write = || Ok(self.db.write_opt(batch.into_inner(), &options)?);
+        #[cfg(test)]
+        return self.crash.write(write);
+        #[cfg(not(test))]
+        write()
     }
 
     fn family(&self, family: Family) -> &ColumnFamily {

@@ -284,11 +284,26 @@ impl Aggregator {
             journal_bytes: self.chunks.bytes(),
             quarantined: self.progress.quarantined,
             backfilling,
-            watermark: self.progress.watermark,
+            watermark: self.watermark(),
             floor: Some(self.progress.floor),
         };
         drop(view);
         self.shared.viewed.notify_all();
+    }
+
+    /// The newest frame's watermark; after a farewell only what this life keeps to.
+    fn watermark(&self) -> Option<Timestamp> {
+        let sealed = self.progress.watermark?;
+        if self.has_returned() {
+            Some(sealed.min(self.progress.floor))
+        } else {
+            Some(sealed)
+        }
+    }
+
+    /// Says whether the newest frame is a previous life's farewell.
+    pub(super) fn has_returned(&self) -> bool {
+        self.progress.farewell && self.progress.sealed.seq < self.life_first_seq
     }
 
     /// Says whether nothing waits to be sealed.

@@ -95,10 +95,10 @@ impl Committer {
             // A caller that has gone away does not need its answer; its events count all the same.
             let _ = reply.send(answer);
         }
-        match written {
-            Some(record) => self.hand_on(group, record),
-            None => Ok(()),
+        if let Some(record) = written {
+            self.hand_on(group, record);
         }
+        Ok(())
     }
 
     /// Makes the group durable: its journal record and the import cursors it advances.
@@ -116,7 +116,7 @@ impl Committer {
         for import in &imports {
             batch.put_import(import);
         }
-        self.shared.store.write(batch, Durability::Synced)?;
+        self.shared.write(batch, Durability::Synced)?;
         self.shared
             .committed
             .store(self.next_record, Ordering::SeqCst);
@@ -131,30 +131,29 @@ impl Committer {
     }
 
     /// Hands the record to the aggregator, and after it the dedup generation that it filled.
-    fn hand_on(&self, group: Group<'_>, record: Vec<u8>) -> Result<(), StoreError> {
+    fn hand_on(&self, group: Group<'_>, record: Vec<u8>) {
         let bytes = record.len();
-        self.forward(Work::Record(group.into_committed(record)), bytes)?;
+        self.forward(Work::Record(group.into_committed(record)), bytes);
         let now = self.shared.clock.now();
         let full = lock(&self.shared.dedup).rotate(now);
-        full.map_or(Ok(()), |generation| {
-            self.forward(Work::Close(generation, now), 0)
-        })
+        if let Some(generation) = full {
+            self.forward(Work::Close(generation, now), 0);
+        }
     }
 
     fn command(&mut self, command: Command) -> Result<(), StoreError> {
-        match command {
-            Command::Seal(reason, reply) => {
-                let order = self.seal_order(reason);
-                self.forward(Work::Seal(order, reply), 0)
-            }
-            Command::Catalog(catalog, reply) => self.forward(Work::Catalog(catalog, reply), 0),
-            Command::NewIdentity(reply) => self.forward(Work::NewIdentity(reply), 0),
-            Command::SkipTo(position, reply) => self.forward(Work::SkipTo(position, reply), 0),
-            Command::Stop(reply) => self.forward(Work::Stop(reply), 0),
-            Command::BeginImport(request, reply) => self.begin_import(request, reply),
-            Command::CompleteImport(id, reply) => self.complete_import(&id, reply),
-            Command::AbandonImport(id, reply) => self.abandon_import(&id, reply),
-        }
+        let work = match command {
+            Command::BeginImport(request, reply) => return self.begin_import(request, reply),
+            Command::CompleteImport(id, reply) => return self.complete_import(&id, reply),
+            Command::AbandonImport(id, reply) => return self.abandon_import(&id, reply),
+            Command::Seal(reason, reply) => Work::Seal(self.seal_order(reason), reply),
+            Command::Catalog(catalog, reply) => Work::Catalog(catalog, reply),
+            Command::NewIdentity(reply) => Work::NewIdentity(reply),
+            Command::SkipTo(position, reply) => Work::SkipTo(position, reply),
+            Command::Stop(reply) => Work::Stop(reply),
+        };
+        self.forward(work, 0);
+        Ok(())
     }
 
     /// Fixes the watermark between two records. From here on nothing older than the floor is accepted, and everything
@@ -182,11 +181,10 @@ impl Committer {
         }
     }
 
-    fn forward(&self, work: Work, bytes: usize) -> Result<(), StoreError> {
-        self.shared
-            .work
-            .push(work, bytes)
-            .map_err(|_| StoreError::Failed("the aggregator is gone".into()))
+    /// Hands work to the aggregator, waiting for room. When its queue is closed, so is this thread's own, and the loop
+    /// ends with the next look at it.
+    fn forward(&self, work: Work, bytes: usize) {
+        let _ = self.shared.work.push(work, bytes);
     }
 }
 

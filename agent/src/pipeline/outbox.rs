@@ -234,9 +234,8 @@ impl Outbox {
         batch.put_acknowledged(&acknowledged);
         // Losing it re-sends a frame, which the collector knows already.
         self.shared
-            .store
             .write(batch, Durability::Buffered)
-            .map_err(|error| self.poison(&error))?;
+            .map_err(failed)?;
         frames.acknowledged = acknowledged;
         frames.weigh();
         Ok(())
@@ -273,9 +272,8 @@ impl Outbox {
         let mut batch = self.shared.store.batch();
         batch.put_epoch(epoch);
         self.shared
-            .store
             .write(batch, Durability::Buffered)
-            .map_err(|error| self.poison(&error))?;
+            .map_err(failed)?;
         lock(&self.shared.frames).epoch = epoch;
         Ok(())
     }
@@ -284,14 +282,6 @@ impl Outbox {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         lock(&self.shared.frames).epoch
-    }
-
-    fn poison(&self, error: &StoreError) -> PipelineError {
-        self.shared
-            .poison
-            .throw(format!("writing to the outbox: {error}"));
-        self.shared.requests.close();
-        self.shared.gone()
     }
 }
 

@@ -1,6 +1,10 @@
 //! Opening a state directory: load what is derived, derive the rest from the journal, seal what a previous life left.
 
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,10 +36,21 @@ pub(super) struct Recovered {
 pub(super) fn recover(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Recovered, OpenError> {
     config.check()?;
     let open_error = |error| open_error(error, &config);
-    std::fs::create_dir_all(&config.data_dir)
+    create_directory(&config.data_dir)
         .map_err(|error| OpenError::Storage(format!("{}: {error}", config.data_dir.display())))?;
     let store = Store::open(&config.data_dir).map_err(open_error)?;
     load_and_replay(store, &config, clock).map_err(open_error)
+}
+
+/// Creates the directory for this user only: it holds customers' usage. Its own name is made durable, too.
+fn create_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn load_and_replay(

@@ -14,8 +14,8 @@ use super::queue::Queue;
 use super::work::{Job, Work};
 use super::{ImportState, PipelineError, StoreConfig};
 use crate::dedup::{Dedup, Fingerprinter};
-use crate::store::Store;
 use crate::store::meta::{Deltas, StoredIdentity};
+use crate::store::{Batch, Durability, Store, StoreError};
 
 /// Journal bytes that may be on their way from the committer to the aggregator; when they are, the committer waits.
 const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -119,11 +119,26 @@ impl Shared {
         current.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
+    /// Writes, or poisons the pipeline before anybody can hear that the write failed.
+    pub(super) fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<(), StoreError> {
+        self.store
+            .write(batch, durability)
+            .inspect_err(|error| self.fail(error.to_string()))
+    }
+
+    /// Poisons: nothing is acknowledged any more, and whoever waits hears why.
+    pub(super) fn fail(&self, reason: String) {
+        self.poison.throw(reason);
+        self.requests.close();
+    }
+
     /// Why an operation found the threads gone.
     pub(super) fn gone(&self) -> PipelineError {
         match self.poison.reason() {
             Some(reason) => PipelineError::Failed(reason.to_owned()),
-            None => PipelineError::Stopping,
+            None if self.stopping.load(Ordering::SeqCst) => PipelineError::Stopping,
+            // A thread is dying and has not said why yet.
+            None => PipelineError::Failed("a worker ended".to_owned()),
         }
     }
 }

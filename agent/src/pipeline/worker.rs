@@ -46,9 +46,7 @@ impl Workers {
                 Ok(Err(error)) => error.to_string(),
                 Err(panic) => format!("it panicked: {}", panic_message(&*panic)),
             };
-            shared.poison.throw(format!("{name}: {failure}"));
-            // Whoever waits for an answer gets the reason instead.
-            shared.requests.close();
+            shared.fail(format!("{name}: {failure}"));
             shared.work.close();
         })?;
         self.threads.push(thread);

@@ -25,7 +25,7 @@ impl Aggregator {
         batch.put_catalog(&catalog)?;
         let new = self.stage_open(&shared.store, &mut batch)?;
         let closed = self.stage(&mut batch);
-        shared.store.write(batch, Durability::Synced)?;
+        shared.write(batch, Durability::Synced)?;
         self.settle(closed);
         self.settle_open(new);
         *lock(&shared.catalog) = Arc::new(catalog);

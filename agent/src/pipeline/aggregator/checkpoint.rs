@@ -46,7 +46,7 @@ impl Aggregator {
         let mut batch = shared.store.batch();
         let new = self.stage_open(&shared.store, &mut batch)?;
         let closed = self.stage(&mut batch);
-        shared.store.write(batch, Durability::Synced)?;
+        shared.write(batch, Durability::Synced)?;
         self.settle(closed);
         self.settle_open(new);
         Ok(())

@@ -55,7 +55,7 @@ impl Aggregator {
             last = Some(chunk.last);
         }
         let Some(last) = last else { return Ok(()) };
-        shared.store.write(batch, Durability::Buffered)?;
+        shared.write(batch, Durability::Buffered)?;
         shared.store.drop_journal_files(last)
     }
 
@@ -76,7 +76,7 @@ impl Aggregator {
         };
         let mut batch = self.shared.store.batch();
         batch.delete_frames(first, last);
-        self.shared.store.write(batch, Durability::Buffered)?;
+        self.shared.write(batch, Durability::Buffered)?;
         frames.forget(last);
         Ok(())
     }

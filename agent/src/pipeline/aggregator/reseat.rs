@@ -95,7 +95,7 @@ impl Aggregator {
         frames.restart(position, accepted);
         batch.put_acknowledged(&frames.acknowledged);
         let closed = self.stage(&mut batch);
-        shared.store.write(batch, Durability::Synced)?;
+        shared.write(batch, Durability::Synced)?;
         drop(frames);
         self.settle(closed);
         self.settle_open(new);

@@ -54,7 +54,7 @@ impl Aggregator {
         let further = Some(order.watermark) != self.progress.watermark;
         let heartbeat = sealed_at.saturating_add(self.shared.config.heartbeat_interval) <= order.at;
         // Who said farewell in a previous life says at once that it is back.
-        let returned = self.progress.farewell && self.progress.sealed.seq < self.life_first_seq;
+        let returned = self.has_returned();
         match order.reason {
             SealReason::Interval => !self.is_empty() || heartbeat || returned,
             SealReason::Requested => news || further || self.progress.farewell,
@@ -163,7 +163,7 @@ impl Aggregator {
         self.progress.sealed = seal.position.into();
         self.progress.farewell = false;
         batch.put_progress(&self.progress);
-        shared.store.write(batch, Durability::Synced)?;
+        shared.write(batch, Durability::Synced)?;
         lock(&shared.frames).add(meta);
         Ok(())
     }
@@ -185,7 +185,7 @@ impl Aggregator {
         self.progress.floor = self.progress.floor.max(order.floor);
         let closed = self.stage(&mut batch);
         let shared = Arc::clone(&self.shared);
-        shared.store.write(batch, Durability::Synced)?;
+        shared.write(batch, Durability::Synced)?;
         self.settle(closed);
         self.spilled = false;
         self.spilled_partials = 0;

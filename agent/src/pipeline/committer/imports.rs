@@ -124,7 +124,7 @@ impl Committer {
     fn put_import(&self, state: &ImportState) -> Result<(), StoreError> {
         let mut batch = self.shared.store.batch();
         batch.put_import(state);
-        self.shared.store.write(batch, Durability::Synced)?;
+        self.shared.write(batch, Durability::Synced)?;
         lock(&self.shared.imports).insert(state.id.clone(), state.clone());
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Committer {
     fn delete_import(&self, id: &str) -> Result<(), StoreError> {
         let mut batch = self.shared.store.batch();
         batch.delete_import(id);
-        self.shared.store.write(batch, Durability::Synced)?;
+        self.shared.write(batch, Durability::Synced)?;
         lock(&self.shared.imports).remove(id);
         Ok(())
     }

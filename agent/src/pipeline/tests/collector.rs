@@ -7,7 +7,7 @@ use submeter_common::id::Digest;
 use submeter_common::protocol::{FrameHeader, Position, decode_frame};
 use submeter_common::quantity::Quantity;
 
-use crate::pipeline::{Outbox, Pipeline};
+use crate::pipeline::{Outbox, Pipeline, PipelineError};
 
 /// Customer, meter and group of a total.
 pub(super) type Key = (String, String, Group);
@@ -22,17 +22,20 @@ pub(super) struct Collector {
 impl Collector {
     /// Applies all frames that wait, acknowledging each, as a flusher would. Answers how many were new.
     pub(super) fn drain(&mut self, outbox: &Outbox) -> usize {
+        self.try_drain(outbox).unwrap()
+    }
+
+    /// The same against a store that may die. A frame may then be applied without being acknowledged.
+    pub(super) fn try_drain(&mut self, outbox: &Outbox) -> Result<usize, PipelineError> {
         let mut new = 0;
-        while let Some(frame) = outbox.next().unwrap() {
+        while let Some(frame) = outbox.next()? {
             new += usize::from(self.apply(frame.seq, &frame.bytes));
-            outbox
-                .acknowledge(Position {
-                    seq: frame.seq,
-                    digest: frame.digest,
-                })
-                .unwrap();
+            outbox.acknowledge(Position {
+                seq: frame.seq,
+                digest: frame.digest,
+            })?;
         }
-        new
+        Ok(new)
     }
 
     /// Applies one frame exactly once; false for one it has.

@@ -1,7 +1,5 @@
 //! A write that fails: no acknowledgement, ever again, and a clean recovery.
 
-use std::sync::atomic::Ordering;
-
 use submeter_common::meter::AggregationKind;
 use submeter_common::quantity::Quantity;
 
@@ -9,6 +7,7 @@ use super::collector::{Collector, collect};
 use super::kit::{Kit, catalog, event, meter, submit};
 use crate::pipeline::EventOutcome::Accepted;
 use crate::pipeline::{Health, PipelineError, SealReason, SubmitError};
+use crate::store::crash::Moment;
 
 #[tokio::test]
 async fn a_failed_write_is_not_acknowledged_and_poisons() {
@@ -22,19 +21,10 @@ async fn a_failed_write_is_not_acknowledged_and_poisons() {
     submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
         .await
         .unwrap();
-    pipeline
-        .shared()
-        .store
-        .fail_writes
-        .store(true, Ordering::SeqCst);
+    pipeline.shared().store.crash.arm(0, Moment::Before);
     let failed = submit(&pipeline, &[event("b", "cus", kit.now(), 1)]).await;
     assert!(matches!(failed, Err(SubmitError::Failed(_))));
     assert!(pipeline.poisoned().await.contains("on purpose"));
-    pipeline
-        .shared()
-        .store
-        .fail_writes
-        .store(false, Ordering::SeqCst);
     let after = submit(&pipeline, &[event("c", "cus", kit.now(), 1)]).await;
     assert!(
         matches!(after, Err(SubmitError::Failed(_))),
@@ -71,11 +61,7 @@ async fn a_failed_seal_poisons_and_loses_nothing() {
     submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
         .await
         .unwrap();
-    pipeline
-        .shared()
-        .store
-        .fail_writes
-        .store(true, Ordering::SeqCst);
+    pipeline.shared().store.crash.arm(0, Moment::Before);
     let sealed = pipeline.seal(SealReason::Requested).await;
     assert!(matches!(sealed, Err(PipelineError::Failed(_))));
     drop(pipeline);
