@@ -69,6 +69,7 @@ pub async fn run() -> Result<()> {
         "agent one was killed with -9 half way and restarted; {crashes} requests were tried again"
     ));
     let duplicates = duplicates(&one).await? + duplicates(&two).await?;
+    let sent_bytes = frame_bytes(&one).await? + frame_bytes(&two).await?;
 
     say("subscribing the customers from the first of the month");
     let subscriptions = shop.subscribe_everyone(&api, &month).await?;
@@ -87,6 +88,10 @@ pub async fn run() -> Result<()> {
     report::invoices(&invoices)?;
     let billed = report::billed_events(&invoices)?;
     let (sent, repeats) = (history.events(), history.repeats());
+    println!(
+        "frames to the collector: {sent_bytes} bytes for {sent} events, {} bytes an event",
+        hundredths(sent_bytes * 100 / sent.max(1))
+    );
     println!("check: sent {sent}, duplicates {duplicates}, billed {billed}");
     ensure!(
         billed == sent,
@@ -134,6 +139,11 @@ async fn duplicates(agent: &Agent) -> Result<u64> {
         .context("receipts.duplicate")
 }
 
+/// Bytes of all frames an agent sent since its last start.
+async fn frame_bytes(agent: &Agent) -> Result<u64> {
+    agent.counter("submeter_agent_frame_bytes_sent_total").await
+}
+
 /// The month that ended at least two hours ago: older than what agents still wait for.
 fn last_month() -> Result<Month> {
     let now = Timestamp::from_microsecond(SystemClock.now().as_micros())?;
@@ -170,6 +180,11 @@ fn directory() -> Result<PathBuf> {
     }
     let home = std::env::var_os("HOME").context("HOME or SUBMETER_DEMO_DIR")?;
     Ok(Path::new(&home).join(".cache/submeter/demo"))
+}
+
+/// A number of hundredths as a decimal.
+fn hundredths(hundredths: u64) -> String {
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 fn say(what: &str) {

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
 use crate::builders;
-use crate::system::{Agent, Api, System};
+use crate::system::{Api, System};
 use connection::Connection;
 use traffic::Traffic;
 
@@ -129,8 +129,12 @@ async fn measure(shape: Shape) -> Result<Measurement> {
         latencies,
         agent_bytes: agent.process().resident_bytes()?,
         collector_bytes: system.collector.process().resident_bytes()?,
-        frame_bytes: counter(&agent, "submeter_agent_frame_bytes_sent_total").await?,
-        accepted: counter(&agent, "submeter_agent_accepted_events_total").await?,
+        frame_bytes: agent
+            .counter("submeter_agent_frame_bytes_sent_total")
+            .await?,
+        accepted: agent
+            .counter("submeter_agent_accepted_events_total")
+            .await?,
     })
 }
 
@@ -173,21 +177,6 @@ async fn create_meters(api: &Api) -> Result<()> {
         builders::create_meter(api, &meter).await?;
     }
     Ok(())
-}
-
-/// The value of a counter without labels, or the sum over its labels.
-async fn counter(agent: &Agent, name: &str) -> Result<u64> {
-    let text = agent.api().get("/metrics").await?.body;
-    let ours = |line: &&str| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with([' ', '{']))
-    };
-    let mut sum = 0;
-    for line in text.lines().filter(ours) {
-        let value = line.rsplit(' ').next().context("a value")?;
-        sum += value.parse::<u64>().with_context(|| line.to_owned())?;
-    }
-    Ok(sum)
 }
 
 fn row(shape: Shape, measured: &Measurement) -> Vec<String> {

@@ -247,6 +247,13 @@ fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
 }
 
+/// Whether a file lies in a folder of tests or benches inside its package.
+fn is_below_tests(path: &Path) -> bool {
+    let inside = path.strip_prefix(root()).unwrap_or(path);
+    let mut folders = inside.components().skip(1).map(|part| part.as_os_str());
+    folders.any(|name| name == "tests" || name == "benches")
+}
+
 fn is_test(path: &Path) -> bool {
     let name = path
         .file_name()
@@ -254,11 +261,7 @@ fn is_test(path: &Path) -> bool {
     let name = name.unwrap_or_default();
     name == "tests.rs"
         || name.ends_with("_test.rs")
-        || path
-            .components()
-            .filter(|part| part.as_os_str() == "tests")
-            .count()
-            > 1
+        || is_below_tests(path)
         || path.ends_with("architecture.rs")
 }
 

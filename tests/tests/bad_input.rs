@@ -52,11 +52,12 @@ async fn an_agent_names_what_is_wrong_and_stores_nothing_of_it() -> Result<()> {
 async fn the_native_endpoint_takes_the_good_and_lists_the_bad() -> Result<()> {
     let system = System::start("").await?;
     let agent = system.agent("agent", "").await?;
+    // An id that comes twice is a repetition here, not a fault.
     let bad: Vec<String> = bad_events()
         .into_iter()
+        .filter(|(.., code, _)| *code != "DUPLICATE_EVENT_ID")
         .map(|(_, event, ..)| event)
         .collect();
-    let bad: Vec<&String> = bad.iter().filter(|event| !event.contains("},{")).collect();
     let mut lines = vec![event("first")];
     lines.extend(bad.iter().map(|event| event.replace('\n', " ")));
     lines.push(event("last"));
@@ -404,7 +405,7 @@ fn bad_events() -> Vec<BadEvent> {
             "before 1970",
             with("timestamp", "\"1969-12-31T23:59:59Z\""),
             400,
-            "TIMESTAMP_TOO_OLD",
+            "INVALID_TIMESTAMP",
             "timestamp",
         ),
         case(

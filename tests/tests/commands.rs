@@ -76,7 +76,7 @@ async fn an_import_brings_a_year_in_and_is_not_repeated() -> Result<()> {
         days_ago(0)
     );
     let usage = api.fetch(&path).await?;
-    ensure!(usage["items"][0]["value"] == "2500", "{usage}");
+    ensure!(usage["items"][0]["quantity"] == "2500", "{usage}");
     Ok(())
 }
 
@@ -114,7 +114,7 @@ async fn an_import_goes_on_after_a_crash_of_the_agent() -> Result<()> {
         days_ago(0)
     );
     let usage = api.fetch(&path).await?;
-    ensure!(usage["items"][0]["value"] == "60000", "{usage}");
+    ensure!(usage["items"][0]["quantity"] == "60000", "{usage}");
     Ok(())
 }
 

@@ -16,9 +16,11 @@ const DAY: i64 = 24 * 60 * MINUTE;
 async fn a_period_waits_for_every_live_agent() -> Result<()> {
     let system = System::start("billing_interval = \"100ms\"").await?;
     let api = system.collector.api().clone();
+    let meter = builders::create_meter(&api, &meter()).await?;
     let mut early = system.agent("early", "flush_interval = \"100ms\"").await?;
     let mut late = system.agent("late", "flush_interval = \"100ms\"").await?;
-    let end = subscribed(&api).await?;
+    let end = registered(&api, 2).await?;
+    subscribe(&api, &meter, end).await?;
     ingest(&early, "early", end - 1).await?;
     ingest(&late, "late", end - 1).await?;
     early.flush().await?;
@@ -47,12 +49,13 @@ async fn after_the_wait_the_invoice_names_who_is_missing() -> Result<()> {
     let mut there = system.agent("there", "flush_interval = \"100ms\"").await?;
     let mut gone = system.agent("gone", "flush_interval = \"100ms\"").await?;
     let missing = gone.status().await?["agent_id"].clone();
+    let meter = builders::create_meter(&api, &meter()).await?;
     let end = registered(&api, 2).await?;
     ingest(&there, "there", end - 1).await?;
     there.flush().await?;
     gone.kill()?;
     ensure!(there.drain().await? == Outcome::Drained);
-    subscribed(&api).await?;
+    subscribe(&api, &meter, end).await?;
 
     let invoice = invoiced(&api).await?;
     ensure!(invoice["complete"] == false, "{invoice}");
@@ -68,10 +71,12 @@ async fn after_the_wait_the_invoice_names_who_is_missing() -> Result<()> {
 async fn a_retired_agent_holds_nothing_back() -> Result<()> {
     let system = System::start("billing_interval = \"100ms\"").await?;
     let api = system.collector.api().clone();
+    let meter = builders::create_meter(&api, &meter()).await?;
     let mut there = system.agent("there", "flush_interval = \"100ms\"").await?;
     let mut gone = system.agent("gone", "flush_interval = \"100ms\"").await?;
     let retired = gone.status().await?["agent_id"].clone();
-    let end = subscribed(&api).await?;
+    let end = registered(&api, 2).await?;
+    subscribe(&api, &meter, end).await?;
     ingest(&there, "there", end - 1).await?;
     there.flush().await?;
     gone.kill()?;
@@ -94,21 +99,33 @@ async fn a_retired_agent_holds_nothing_back() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_meter_made_just_before_the_agent_leaves_still_counts() -> Result<()> {
+    let system = System::start("billing_interval = \"100ms\"").await?;
+    let api = system.collector.api().clone();
+    // The agent would not ask for the new meter by itself before the hour is over.
+    let mut agent = system.agent("agent", "flush_interval = \"1h\"").await?;
+    let end = registered(&api, 1).await?;
+    let meter = builders::create_meter(&api, &meter()).await?;
+    ingest(&agent, "in time", end - 1).await?;
+    ensure!(agent.drain().await? == Outcome::Drained);
+    subscribe(&api, &meter, end).await?;
+    let invoice = invoiced(&api).await?;
+    ensure!(invoice["total"] == 10, "{invoice}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn usage_of_an_unknown_customer_is_parked_and_billed_when_the_customer_appears() -> Result<()>
 {
     let system = System::start("billing_interval = \"100ms\"").await?;
     let api = system.collector.api().clone();
-    builders::create_meter(&api, &meter()).await?;
+    let meter = builders::create_meter(&api, &meter()).await?;
     let mut agent = system.agent("agent", "flush_interval = \"100ms\"").await?;
     let end = registered(&api, 1).await?;
     ingest(&agent, "before", end - 1).await?;
     agent.flush().await?;
     ensure!(agent.drain().await? == Outcome::Drained);
 
-    let meter = api.list("/meters").await?[0]["id"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
     subscribe(&api, &meter, end).await?;
     let invoice = invoiced(&api).await?;
     ensure!(invoice["total"] == 10, "{invoice}");
@@ -128,15 +145,7 @@ async fn registered(api: &Api, agents: usize) -> Result<i64> {
     Ok(SystemClock.now().as_micros() / MINUTE * MINUTE)
 }
 
-/// Subscribes a customer to a product at ten cents a call, for the day that ended with this minute;
-/// the end of that day.
-async fn subscribed(api: &Api) -> Result<i64> {
-    let end = SystemClock.now().as_micros() / MINUTE * MINUTE;
-    let meter = builders::create_meter(api, &meter()).await?;
-    subscribe(api, &meter, end).await?;
-    Ok(end)
-}
-
+/// Subscribes a customer to a product at ten cents a call, for the day that ends with `end`.
 async fn subscribe(api: &Api, meter: &str, end: i64) -> Result<()> {
     let prices = [builders::paid(meter, "10", 0)];
     let product = builders::product("Calls", Every::Day, 0, &prices);

@@ -51,7 +51,7 @@ async fn an_agent_killed_again_and_again_loses_and_repeats_nothing() -> Result<(
     );
     // The values 0, 1, 2, … of all events: their sum tells a lost one from a repeated one.
     let events = batches * BATCH;
-    ensure!(usage["value"] == sum_below(events), "{usage}");
+    ensure!(usage["quantity"] == sum_below(events), "{usage}");
     Ok(())
 }
 
@@ -78,7 +78,7 @@ async fn a_collector_killed_again_and_again_counts_each_frame_once() -> Result<(
         agent.flush().await?;
         let usage = usage(&api, &meter).await?;
         ensure!(usage["events"] == events, "{events} events: {usage}");
-        ensure!(usage["value"] == sum_below(events), "{usage}");
+        ensure!(usage["quantity"] == sum_below(events), "{usage}");
         Ok(())
     })
     .await

@@ -293,7 +293,10 @@ impl Sender {
         );
         let usage = self.api.fetch(&path).await?;
         let item = usage["items"].get(0).with_context(|| usage.to_string())?;
-        ensure!(item["value"] == json!(item["events"].to_string()), "{item}");
+        ensure!(
+            item["quantity"] == json!(item["events"].to_string()),
+            "{item}"
+        );
         item["events"].as_u64().context("events")
     }
 }

@@ -128,5 +128,5 @@ async fn counted(api: &Api, meter: &str) -> Result<Value> {
     let usage = api
         .fetch(&format!("/v1/usage?customer_id=acme&meter_id={meter}"))
         .await?;
-    Ok(usage["items"][0]["value"].clone())
+    Ok(usage["items"][0]["quantity"].clone())
 }

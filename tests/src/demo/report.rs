@@ -9,7 +9,7 @@ use super::Month;
 use super::shop::{CUSTOMERS, Shop};
 use crate::system::Api;
 
-/// The invoices that close `month`, by number.
+/// The invoices that close `month`, by customer and number.
 ///
 /// # Errors
 /// When the collector does not answer.
@@ -21,7 +21,12 @@ pub(crate) async fn closing_invoices(api: &Api, month: &Month) -> Result<Vec<Val
             closing.push(api.fetch(&format!("/v1/invoices/{id}")).await?);
         }
     }
-    closing.sort_by_key(|invoice| invoice["number"].to_string());
+    closing.sort_by_key(|invoice| {
+        (
+            invoice["customer_id"].to_string(),
+            invoice["number"].to_string(),
+        )
+    });
     Ok(closing)
 }
 
@@ -43,7 +48,7 @@ pub(crate) async fn usage(api: &Api, shop: &Shop, month: &Month) -> Result<()> {
                 "/v1/usage?customer_id={customer}&meter_id={}&start={}&end={}&granularity=total",
                 meter.id, month.start, month.end
             );
-            row.push(total(&api.fetch(&path).await?)?);
+            row.push(text(&api.fetch(&path).await?["quantity"])?);
         }
         table.add_row(row);
     }
@@ -114,6 +119,22 @@ fn head(invoice: &Value, first: bool) -> Result<Vec<String>> {
     ])
 }
 
+/// What a line is for: base fees are paid in advance, so their month is not the usage's.
+fn name(line: &Value) -> Result<String> {
+    let description = text(&line["description"])?;
+    Ok(match line["kind"].as_str() {
+        Some("base_fee") => {
+            let start = text(&line["service_period"]["start"])?;
+            format!(
+                "{description}, from {}",
+                start.chars().take(10).collect::<String>()
+            )
+        }
+        Some("credit_overage") => format!("{description}, beyond credits"),
+        _ => description,
+    })
+}
+
 fn cells(line: &Value) -> Result<Vec<String>> {
     let name = line["meter_name"]
         .as_str()
@@ -128,7 +149,7 @@ fn cells(line: &Value) -> Result<Vec<String>> {
         used => text(used)?,
     };
     Ok(vec![
-        name.context("a line's name")?.to_owned(),
+        name(line)?,
         text(&line["quantity"])?,
         text(&line["free_quantity"])?,
         credits,
@@ -136,15 +157,6 @@ fn cells(line: &Value) -> Result<Vec<String>> {
         price,
         money(&line["amount"])?,
     ])
-}
-
-/// The one value of a reply with granularity `total`; an empty one means that nothing was used.
-fn total(usage: &Value) -> Result<String> {
-    match usage["items"].as_array().context("items")?.as_slice() {
-        [] => Ok("0".to_owned()),
-        [item] => text(&item["value"]),
-        several => anyhow::bail!("one total, not {}", several.len()),
-    }
 }
 
 fn text(value: &Value) -> Result<String> {
