@@ -136,9 +136,6 @@ fn name(line: &Value) -> Result<String> {
 }
 
 fn cells(line: &Value) -> Result<Vec<String>> {
-    let name = line["meter_name"]
-        .as_str()
-        .or_else(|| line["description"].as_str());
     let price = if line["unit_price"].is_null() {
         String::new()
     } else {
