@@ -59,6 +59,8 @@ pub struct ApiConfig {
     pub request_timeout: Duration,
     /// Largest JSON body. Frames have their own bound, the protocol's.
     pub request_bytes_max: usize,
+    /// Path under which the API is served, such as `/billing`; empty for none. Health and metrics stay at the root.
+    pub path_prefix: String,
 }
 
 impl Default for Config {
@@ -82,6 +84,7 @@ impl Default for ApiConfig {
             head_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
             request_bytes_max: limits::REQUEST_BYTES_MAX_DEFAULT,
+            path_prefix: String::new(),
         }
     }
 }
@@ -120,6 +123,7 @@ impl Config {
                     defaults.api.request_bytes_max,
                     1024..=limits::FRAME_BYTES_MAX,
                 ),
+                path_prefix: reader.path_prefix("path_prefix", defaults.api.path_prefix),
             },
             jobs: JobsConfig {
                 billing_interval: reader

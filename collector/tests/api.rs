@@ -8,6 +8,8 @@ mod access;
 mod bad_input;
 #[path = "api/billing.rs"]
 mod billing;
+#[path = "api/door.rs"]
+mod door;
 #[path = "api/frames.rs"]
 mod frames;
 #[path = "api/running.rs"]

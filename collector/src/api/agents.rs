@@ -13,9 +13,10 @@ use submeter_common::id::{AgentId, Digest};
 use submeter_common::limits::FRAME_BYTES_MAX;
 use submeter_common::protocol::{
     Catalog, FrameError, FrameReply, FrameResult, Position, Receipts, RegisterReply,
-    RegisterRequest, decode_frame,
+    RegisterRequest, RegisterStatus, decode_frame,
 };
 use submeter_common::time::Timestamp;
+use tokio::sync::Semaphore;
 
 use super::access::Caller;
 use super::body::{self, JsonBody};
@@ -27,6 +28,13 @@ use crate::agents::{Agent, Alarm};
 use crate::merge::FrameOutcome;
 use crate::storage::{IncomingFrame, RetireOutcome};
 use crate::telemetry::metric;
+
+/// Frames that are decoded and applied at once. Compressed they are small, and a connection each could wait; it is the
+/// rows that take memory. As many as the storage takes in one group, so that no sync is shared by fewer than it could.
+const FRAMES_IN_FLIGHT_MAX: usize = 64;
+
+/// One for the process, because its memory is.
+static FRAME_ROOM: Semaphore = Semaphore::const_new(FRAMES_IN_FLIGHT_MAX);
 
 /// An agent as people see it.
 #[derive(Serialize)]
@@ -83,8 +91,9 @@ pub(super) async fn register(
     let now = state.now();
     let registration = state.storage.register(&request, now).await?;
     let status = registration.status;
-    counter!(metric::REGISTERS, "status" => format!("{status:?}").to_lowercase()).increment(1);
-    tracing::info!(agent = %request.agent_id, epoch = registration.epoch, ?status, "an agent registered");
+    let label = status_label(status);
+    counter!(metric::REGISTERS, "status" => label).increment(1);
+    tracing::info!(agent = %request.agent_id, epoch = registration.epoch, status = label, "an agent registered");
     let catalog = state.storage.catalog().await?.for_agents();
     Ok(Json(RegisterReply {
         epoch: registration.epoch,
@@ -93,6 +102,16 @@ pub(super) async fn register(
         catalog,
         now,
     }))
+}
+
+fn status_label(status: RegisterStatus) -> &'static str {
+    match status {
+        RegisterStatus::New => "new",
+        RegisterStatus::Resumed => "resumed",
+        RegisterStatus::Rollback => "rollback",
+        RegisterStatus::LostState => "lost_state",
+        RegisterStatus::Retired => "retired",
+    }
 }
 
 /// `GET /v1/catalog`: the meters to count by.
@@ -118,6 +137,7 @@ pub(super) async fn frames(
     expect_bytes(&headers)?;
     let bytes = body::read(body, FRAME_BYTES_MAX).await?;
     let size = bytes.len();
+    let _room = FRAME_ROOM.acquire().await.map_err(ApiError::internal)?;
     // Decompressing and checking megabytes would hold up every other request of this thread.
     let (frame, digest) = tokio::task::spawn_blocking(move || decode_frame(&bytes))
         .await

@@ -17,10 +17,17 @@ use crate::auth::Scope;
 /// Builds the collector's routes over `state`.
 pub fn router(state: ApiState) -> Router {
     let gate = |scope: Scope| from_fn_with_state((state.clone(), scope), require);
-    Router::new()
+    let api = Router::new()
         .merge(reads().route_layer(gate(Scope::Read)))
         .merge(writes().route_layer(gate(Scope::Write)))
-        .merge(agent_routes().route_layer(gate(Scope::Agent)))
+        .merge(agent_routes().route_layer(gate(Scope::Agent)));
+    let prefix = state.config.path_prefix.as_str();
+    let placed = if prefix.is_empty() {
+        api
+    } else {
+        Router::new().nest(prefix, api)
+    };
+    placed
         .merge(open())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

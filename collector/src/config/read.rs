@@ -135,6 +135,16 @@ impl Reader {
         count
     }
 
+    /// A path that begins with a slash and does not end with one, or nothing.
+    pub(super) fn path_prefix(&mut self, key: &'static str, default: String) -> String {
+        let expected = "a path such as /billing, of letters, digits, - and _";
+        let prefix = self.parse(key, default, expected, |text| {
+            is_path_prefix(text).then(|| text.to_owned())
+        });
+        self.note(key, prefix.clone());
+        prefix
+    }
+
     /// Names the keys nobody asked for, and hands out the settings when nothing was wrong.
     pub(super) fn finish(mut self) -> Result<Vec<Setting>, ConfigProblems> {
         let unknown: Vec<String> = self.values.keys().cloned().collect();
@@ -203,6 +213,19 @@ impl Reader {
                 None => format!("--{}", key.replace('_', "-")),
             },
         }
+    }
+}
+
+fn is_path_prefix(text: &str) -> bool {
+    let is_segment = |segment: &str| {
+        !segment.is_empty()
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    match text.strip_prefix('/') {
+        Some(rest) => rest.split('/').all(is_segment),
+        None => text.is_empty(),
     }
 }
 

@@ -76,6 +76,22 @@ fn a_file_that_is_absent_or_no_toml_is_a_problem() {
 }
 
 #[test]
+fn a_path_prefix_begins_with_a_slash_and_ends_without_one() {
+    for (text, is_good) in [
+        ("", true),
+        ("/billing", true),
+        ("/a/b-c_d", true),
+        ("billing", false),
+        ("/billing/", false),
+        ("/", false),
+        ("/{id}", false),
+    ] {
+        let loaded = load(&format!("path_prefix = \"{text}\""), &Flags::default());
+        assert_eq!(loaded.is_ok(), is_good, "{text}");
+    }
+}
+
+#[test]
 fn a_duration_needs_its_unit() {
     let problems = load("drain_grace = 20", &Flags::default()).unwrap_err();
     assert!(

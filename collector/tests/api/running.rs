@@ -56,6 +56,15 @@ impl Running {
 
     /// Starts a collector over what is in `directory`.
     pub(crate) async fn start_over(directory: TempDir, clock: ManualClock) -> Self {
+        Self::start_with(directory, clock, |_| {}).await
+    }
+
+    /// Starts a collector with other settings.
+    pub(crate) async fn start_with(
+        directory: TempDir,
+        clock: ManualClock,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config {
             data_dir: directory.path().to_owned(),
             listen: "127.0.0.1:0".parse().unwrap(),
@@ -63,6 +72,7 @@ impl Running {
             ..Config::default()
         };
         config.jobs.billing_interval = Duration::from_millis(20);
+        change(&mut config);
         let collector = Collector::start(config, Arc::new(clock.clone()))
             .await
             .unwrap();
@@ -236,6 +246,7 @@ pub(crate) struct Agent {
     pub(crate) epoch: u64,
     seq: u64,
     previous: Digest,
+    events: u64,
 }
 
 impl Agent {
@@ -247,6 +258,7 @@ impl Agent {
             epoch: 0,
             seq: 0,
             previous: Digest::ZERO,
+            events: 0,
         }
     }
 
@@ -275,13 +287,14 @@ impl Agent {
         let frame = self.frame(rows, watermark);
         let (bytes, digest) = encode_frame(&frame).unwrap();
         self.seq = frame.header.seq;
+        self.events = frame.header.receipts.accepted;
         self.previous = digest;
         bytes
     }
 
     /// Writes the next frame without moving on.
     pub(crate) fn frame(&self, rows: Vec<Row>, watermark: &str) -> Frame {
-        let events = rows.iter().map(|row| row.partial.events).sum();
+        let events = self.events + rows.iter().map(|row| row.partial.events).sum::<u64>();
         let header = FrameHeader {
             agent_id: self.id,
             epoch: self.epoch,
