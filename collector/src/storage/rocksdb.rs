@@ -42,6 +42,7 @@ mod frames;
 mod invoice;
 mod key;
 mod open;
+mod roster;
 mod settle;
 mod subscription;
 mod transaction;

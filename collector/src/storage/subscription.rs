@@ -15,7 +15,8 @@ use crate::subscription::Subscription;
 pub enum CreateOutcome {
     /// Written, with its opening invoice where there was one to issue.
     Created(Option<Box<Invoice>>),
-    /// Another active subscription of the customer has this meter: both would bill the same usage.
+    /// Another subscription of the customer bills this meter, or did up to an end behind the new one's start: both would bill
+    /// the same usage.
     /// Nothing was written.
     MeterInUse {
         /// The meter that both name.

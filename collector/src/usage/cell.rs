@@ -1,21 +1,21 @@
 //! The merged usage of one customer, meter, group and window, with its sources.
 
-use bincode::{Decode, Encode};
 use submeter_common::aggregate::{AggregateError, Partial};
+use submeter_common::id::AgentId;
 use submeter_common::meter::AggregationKind;
 
-use super::source::{self, Source};
+use super::source::{self, Contributor, Source};
 
 /// A partial and where it came from. The events of the sources add up to the partial's, always.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Cell {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell<A = AgentId> {
     /// The merged partial.
     pub partial: Partial,
     /// Who contributed, sorted by agent, at most one entry each.
-    pub sources: Vec<Source>,
+    pub sources: Vec<Source<A>>,
 }
 
-impl Cell {
+impl<A: Contributor> Cell<A> {
     /// Returns the cell of a window in which nothing happened.
     pub fn identity(kind: AggregationKind) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Cell {
     ///
     /// # Errors
     /// As [`Cell::fits`]; the cell is unchanged then.
-    pub fn add(&mut self, partial: &Partial, from: &Source) -> Result<(), AggregateError> {
+    pub fn add(&mut self, partial: &Partial, from: &Source<A>) -> Result<(), AggregateError> {
         debug_assert_eq!(
             partial.events, from.events,
             "a source counts the partial's events"
@@ -70,7 +70,7 @@ impl Cell {
     ///
     /// # Errors
     /// As [`Cell::fits`]; the cell is unchanged then.
-    pub fn merge(&mut self, other: &Cell) -> Result<(), AggregateError> {
+    pub fn merge(&mut self, other: &Cell<A>) -> Result<(), AggregateError> {
         self.partial.merge(&other.partial)?;
         for from in &other.sources {
             if !source::add(&mut self.sources, from) {
@@ -78,6 +78,22 @@ impl Cell {
             }
         }
         Ok(())
+    }
+
+    /// Names the agents otherwise; different agents must get different names.
+    pub fn renamed<B: Contributor>(self, mut name: impl FnMut(A) -> B) -> Cell<B> {
+        let renamed = |from: Source<A>| Source {
+            agent_id: name(from.agent_id),
+            first_seq: from.first_seq,
+            last_seq: from.last_seq,
+            events: from.events,
+        };
+        let mut sources: Vec<Source<B>> = self.sources.into_iter().map(renamed).collect();
+        sources.sort_unstable_by_key(|source| source.agent_id);
+        Cell {
+            partial: self.partial,
+            sources,
+        }
     }
 
     /// Tells whether the law of sources holds.

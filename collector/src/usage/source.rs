@@ -3,7 +3,6 @@
 //! The law: the events of a cell's sources add up to the events of its partial. An invoice line can
 //! therefore be followed back to agents and frame ranges without a remainder.
 
-use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use submeter_common::id::AgentId;
 use uuid::Uuid;
@@ -13,12 +12,22 @@ use uuid::Uuid;
 /// [`Source::others`].
 pub const SOURCES_MAX: usize = 256;
 
+/// How a source names its agent: by its id, or by a shorter name of an engine's own.
+pub trait Contributor: Copy + Ord {
+    /// Stands for all agents that are not named one by one; sorts before every other.
+    const OTHERS: Self;
+}
+
+impl Contributor for AgentId {
+    const OTHERS: Self = AgentId::new(Uuid::nil());
+}
+
 /// Events that one agent contributed to a cell, and the range of its frames that carried them (frames
 /// in between may have carried nothing for this cell).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
-pub struct Source {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source<A = AgentId> {
     /// The agent; the nil id stands for all that are not named (see [`SOURCES_MAX`]).
-    pub agent_id: AgentId,
+    pub agent_id: A,
     /// Its first contributing frame; 0 where no single agent is named.
     pub first_seq: u64,
     /// Its last contributing frame; 0 where no single agent is named.
@@ -27,9 +36,9 @@ pub struct Source {
     pub events: u64,
 }
 
-impl Source {
+impl<A: Contributor> Source<A> {
     /// Says that `events` came in frame `seq` of an agent.
-    pub fn of_frame(agent_id: AgentId, seq: u64, events: u64) -> Self {
+    pub fn of_frame(agent_id: A, seq: u64, events: u64) -> Self {
         Self {
             agent_id,
             first_seq: seq,
@@ -41,7 +50,7 @@ impl Source {
     /// Says that `events` came from agents that are not named one by one.
     pub fn others(events: u64) -> Self {
         Self {
-            agent_id: AgentId::new(Uuid::nil()),
+            agent_id: A::OTHERS,
             first_seq: 0,
             last_seq: 0,
             events,
@@ -51,7 +60,7 @@ impl Source {
 
 /// Adds `more` to `sources`, which stay sorted by agent and bounded. Returns `false`, with `sources`
 /// unchanged, when a count of events would overflow.
-pub fn add(sources: &mut Vec<Source>, more: &Source) -> bool {
+pub fn add<A: Contributor>(sources: &mut Vec<Source<A>>, more: &Source<A>) -> bool {
     match sources.binary_search_by_key(&more.agent_id, |source| source.agent_id) {
         Ok(at) => sources
             .get_mut(at)
@@ -64,7 +73,7 @@ pub fn add(sources: &mut Vec<Source>, more: &Source) -> bool {
     }
 }
 
-fn widen(source: &mut Source, more: &Source) -> bool {
+fn widen<A: Contributor>(source: &mut Source<A>, more: &Source<A>) -> bool {
     let Some(events) = source.events.checked_add(more.events) else {
         return false;
     };
@@ -74,8 +83,8 @@ fn widen(source: &mut Source, more: &Source) -> bool {
     true
 }
 
-/// The nil id sorts first, so that the rest is found without a search.
-fn add_to_others(sources: &mut Vec<Source>, events: u64) -> bool {
+/// The rest sorts first, so that it is found without a search.
+fn add_to_others<A: Contributor>(sources: &mut Vec<Source<A>>, events: u64) -> bool {
     let others = Source::others(events);
     match sources.first_mut() {
         Some(first) if first.agent_id == others.agent_id => widen(first, &others),

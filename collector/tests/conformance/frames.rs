@@ -5,7 +5,7 @@ use std::sync::Arc;
 use submeter_collector::agents::Alarm;
 use submeter_collector::merge::FrameOutcome;
 use submeter_collector::storage::{
-    AgentStore, AuditStore, IncomingFrame, Page, RetireOutcome, Storage, UsageStore,
+    AgentStore, IncomingFrame, Page, RetireOutcome, Storage, UsageStore,
 };
 use submeter_common::id::Digest;
 use submeter_common::protocol::{Position, RegisterStatus};

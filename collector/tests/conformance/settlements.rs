@@ -10,6 +10,7 @@ use submeter_collector::storage::{
     StorageError, SubscriptionFilter, SubscriptionStore,
 };
 use submeter_collector::subscription::SubscriptionStatus;
+use submeter_common::time::Timestamp;
 
 use crate::Engine;
 use crate::builders::{
@@ -334,13 +335,21 @@ pub(crate) async fn a_meter_is_billed_by_one_subscription_only<E: Engine>() {
     }
     assert_eq!(created, 1);
 
-    // An expired subscription bills no more, and gives its meters free.
+    // An expired subscription bills no more, and gives its meters free from its end on.
     let mut closing = settlement("sub_1", "acme", &["calls", "images"], 0, 5);
     closing.subscription.status = SubscriptionStatus::Expired;
+    closing.subscription.ends_at = opening("sub_5", "acme", &["images"]).subscription.anchor;
     assert!(matches!(
         store.settle(closing).await.unwrap(),
         SettleOutcome::Settled(_)
     ));
+    let mut backdated = opening("sub_5", "acme", &["images"]);
+    backdated.subscription.anchor = Timestamp::from_micros(0);
+    let taken = store.create_subscription(backdated).await.unwrap();
+    assert!(
+        matches!(taken, CreateOutcome::MeterInUse { .. }),
+        "usage before the end is billed already"
+    );
     create(&*store, "sub_5", "acme", &["images"]).await;
     let of_acme = SubscriptionFilter {
         customer_id: Some(customer("acme")),

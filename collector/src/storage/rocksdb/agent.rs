@@ -10,6 +10,7 @@ use super::RocksStore;
 use super::codec;
 use super::database::{Database, Family, failed};
 use super::key::{Key, Kind};
+use super::roster;
 use super::transaction::Transaction;
 use crate::agents::{Agent, register};
 use crate::storage::{AgentStore, AuditEntry, Registration, RetireOutcome, StorageError};
@@ -31,7 +32,10 @@ impl AgentStore for RocksStore {
             if let Some(entry) = answer.audit {
                 write.put_audit(entry)?;
             }
-            write.commit()?;
+            match stored {
+                Some(_) => write.commit()?,
+                None => roster::commit_new(write, request.agent_id)?,
+            }
             Ok(answer.registration)
         })
         .await

@@ -7,7 +7,7 @@ use submeter_common::id::{AgentId, Digest};
 use submeter_common::protocol::{Frame, Position, Row};
 
 use super::agent;
-use super::cells::Cells;
+use super::cells::{Cells, Notes};
 use super::codec;
 use super::database::{Database, Family};
 use super::key::{Key, Kind};
@@ -135,17 +135,17 @@ impl<'a> Group<'a> {
         frames: &[&IncomingFrame],
         judged: Vec<FrameOutcome>,
     ) -> Result<Vec<FrameOutcome>, StorageError> {
-        let mut cells = Cells::default();
+        let mut notes = Notes::default();
         let mut places = Vec::with_capacity(frames.len());
         for (incoming, outcome) in frames.iter().zip(&judged) {
             let applies = matches!(outcome, FrameOutcome::Applied { .. });
             places.push(if applies {
-                cells.note(&incoming.frame.rows)?
+                notes.add(&incoming.frame.rows)?
             } else {
                 Vec::new()
             });
         }
-        cells.load(self.write.database)?;
+        let mut cells = Cells::load(notes, self.write.database)?;
         let mut outcomes = Vec::with_capacity(judged.len());
         for ((incoming, outcome), places) in frames.iter().zip(judged).zip(places) {
             let FrameOutcome::Applied {
@@ -158,9 +158,10 @@ impl<'a> Group<'a> {
                 continue;
             };
             let header = &incoming.frame.header;
+            let number = self.write.database.agent_number(header.agent_id)?;
             let (mut rows, mut quarantined) = (0_u64, 0_u64);
             for (row, places) in incoming.frame.rows.iter().zip(places) {
-                match cells.merge(row, places, header.agent_id, header.seq) {
+                match cells.merge(row, places, number, header.seq) {
                     Ok(()) => rows += 1,
                     Err(reason) => {
                         self.set_aside(incoming, row, reason)?;

@@ -7,43 +7,33 @@
 use std::collections::HashMap;
 
 use ::rocksdb::WriteBatch;
-use submeter_common::id::{AgentId, CustomerId, MeterId};
+use submeter_common::id::{CustomerId, MeterId};
 use submeter_common::protocol::Row;
 
 use super::codec;
 use super::database::{Database, Family, failed};
 use super::key::Key;
+use super::roster::{AgentNumber, StoredCell};
 use crate::storage::StorageError;
 use crate::usage::{Cell, Level, Source};
 
 /// Where a row's cells are.
 type Places = [usize; Level::ALL.len()];
 
-/// The cells of a group of frames.
+/// Which cells a group of frames touches.
 #[derive(Debug, Default)]
-pub(super) struct Cells {
-    places: HashMap<Vec<u8>, usize>,
-    slots: Vec<Slot>,
-}
+pub(super) struct Notes(HashMap<Vec<u8>, usize>);
 
-#[derive(Debug, Default)]
-struct Slot {
-    cell: Option<Cell>,
-    /// Set when what is stored cannot be read: its rows are set aside.
-    damage: Option<String>,
-    dirty: bool,
-}
-
-impl Cells {
-    /// Notes that the group touches the cells of `rows`, and returns where each row's cells are.
-    pub(super) fn note(&mut self, rows: &[Row]) -> Result<Vec<Places>, StorageError> {
+impl Notes {
+    /// Notes the cells of `rows`, and returns where each row's are.
+    pub(super) fn add(&mut self, rows: &[Row]) -> Result<Vec<Places>, StorageError> {
         let mut prefix = Prefix::default();
         rows.iter()
-            .map(|row| self.note_row(row, &mut prefix))
+            .map(|row| self.add_row(row, &mut prefix))
             .collect()
     }
 
-    fn note_row<'a>(
+    fn add_row<'a>(
         &mut self,
         row: &'a Row,
         prefix: &mut Prefix<'a>,
@@ -52,32 +42,47 @@ impl Cells {
         let prefix = prefix.of(&row.customer_id, &row.meter_id);
         Ok(Level::ALL.map(|level| {
             let minute = level.start_of(row.window.minute());
-            self.place(prefix.clone().window(level, minute).last(&group))
+            let next = self.0.len();
+            *self
+                .0
+                .entry(prefix.clone().window(level, minute).last(&group))
+                .or_insert(next)
         }))
     }
+}
 
-    fn place(&mut self, key: Vec<u8>) -> usize {
-        let next = self.slots.len();
-        *self.places.entry(key).or_insert_with(|| {
-            self.slots.push(Slot::default());
-            next
-        })
-    }
+/// The cells of a group of frames.
+#[derive(Debug)]
+pub(super) struct Cells {
+    /// Sorted: what is read and written in order of keys is read and written faster.
+    keys: Vec<(Vec<u8>, usize)>,
+    slots: Vec<Slot>,
+}
 
+#[derive(Debug, Default)]
+struct Slot {
+    cell: Option<StoredCell>,
+    /// Set when what is stored cannot be read: its rows are set aside.
+    damage: Option<String>,
+    dirty: bool,
+}
+
+impl Cells {
     /// Reads what is stored of all noted cells.
-    pub(super) fn load(&mut self, database: &Database) -> Result<(), StorageError> {
-        let keys = self.sorted();
+    pub(super) fn load(notes: Notes, database: &Database) -> Result<Self, StorageError> {
+        let mut keys: Vec<(Vec<u8>, usize)> = notes.0.into_iter().collect();
+        keys.sort_unstable();
+        let mut slots = Vec::new();
+        slots.resize_with(keys.len(), Slot::default);
         let family = database.family(Family::Usage);
-        let found =
-            database
-                .db
-                .batched_multi_get_cf(family, keys.iter().map(|(key, _)| *key), true);
-        let places: Vec<usize> = keys.iter().map(|(_, place)| *place).collect();
-        for (place, found) in places.into_iter().zip(found) {
+        let found = database
+            .db
+            .batched_multi_get_cf(family, keys.iter().map(|(key, _)| key), true);
+        for ((_, place), found) in keys.iter().zip(found) {
             let Some(bytes) = found.map_err(failed)? else {
                 continue;
             };
-            let Some(slot) = self.slots.get_mut(place) else {
+            let Some(slot) = slots.get_mut(*place) else {
                 continue;
             };
             match codec::decode_cell(&bytes) {
@@ -85,7 +90,7 @@ impl Cells {
                 Err(error) => slot.damage = Some(error.to_string()),
             }
         }
-        Ok(())
+        Ok(Self { keys, slots })
     }
 
     /// Merges a row into its cells, or says why it fits one of them not; then none is changed.
@@ -93,7 +98,7 @@ impl Cells {
         &mut self,
         row: &Row,
         places: Places,
-        agent: AgentId,
+        agent: AgentNumber,
         seq: u64,
     ) -> Result<(), String> {
         for place in places {
@@ -127,7 +132,7 @@ impl Cells {
         }
     }
 
-    /// Puts every changed cell into a write, in order of keys.
+    /// Puts every changed cell into a write.
     pub(super) fn put(
         &self,
         database: &Database,
@@ -135,12 +140,12 @@ impl Cells {
     ) -> Result<(), StorageError> {
         let family = database.family(Family::Usage);
         let mut bytes = Vec::with_capacity(256);
-        for (key, place) in self.sorted() {
+        for (key, place) in &self.keys {
             let Some(Slot {
                 cell: Some(cell),
                 dirty: true,
                 ..
-            }) = self.slots.get(place)
+            }) = self.slots.get(*place)
             else {
                 continue;
             };
@@ -154,16 +159,6 @@ impl Cells {
             batch.put_cf(family, key, &bytes);
         }
         Ok(())
-    }
-
-    fn sorted(&self) -> Vec<(&[u8], usize)> {
-        let mut keys: Vec<(&[u8], usize)> = self
-            .places
-            .iter()
-            .map(|(key, place)| (key.as_slice(), *place))
-            .collect();
-        keys.sort_unstable();
-        keys
     }
 }
 

@@ -4,12 +4,15 @@
 //! with every frame. A value of a newer version is refused, never guessed at.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use submeter_common::aggregate::Group;
+use submeter_common::aggregate::{Group, Partial};
 
+use super::roster::{AgentNumber, StoredCell};
 use crate::storage::StorageError;
-use crate::usage::Cell;
+use crate::usage::source::SOURCES_MAX;
+use crate::usage::{Cell, Source};
 
 const DOCUMENT_VERSION: u8 = 1;
 const CELL_VERSION: u8 = 1;
@@ -39,24 +42,57 @@ pub(super) fn decode_document<T: DeserializeOwned>(
     serde_json::from_slice(json).map_err(|error| corrupt(what, error))
 }
 
-pub(super) fn encode_cell(cell: &Cell, into: &mut Vec<u8>) -> Result<(), StorageError> {
+/// Encodes a cell: version, partial, number of sources, and of each agent, first frame, span of frames
+/// and events.
+pub(super) fn encode_cell(cell: &StoredCell, into: &mut Vec<u8>) -> Result<(), StorageError> {
     into.clear();
     into.push(CELL_VERSION);
-    bincode::encode_into_std_write(cell, into, cell_config()).map_err(|error| {
+    put(into, (&cell.partial, cell.sources.len() as u64))?;
+    for from in &cell.sources {
+        let span = from.last_seq.saturating_sub(from.first_seq);
+        put(into, (from.agent_id.0, from.first_seq, span, from.events))?;
+    }
+    Ok(())
+}
+
+pub(super) fn decode_cell(bytes: &[u8]) -> Result<StoredCell, StorageError> {
+    let mut rest = body("cell", bytes, CELL_VERSION)?;
+    let (partial, count): (Partial, u64) = take(&mut rest)?;
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= SOURCES_MAX + 1);
+    let count = count.ok_or_else(|| corrupt("cell", "too many sources"))?;
+    let mut sources = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (agent, first_seq, span, events): (u32, u64, u64, u64) = take(&mut rest)?;
+        let last_seq = first_seq.checked_add(span);
+        let last_seq = last_seq.ok_or_else(|| corrupt("cell", "a source without end"))?;
+        sources.push(Source {
+            agent_id: AgentNumber(agent),
+            first_seq,
+            last_seq,
+            events,
+        });
+    }
+    if rest.is_empty() {
+        Ok(Cell { partial, sources })
+    } else {
+        Err(corrupt("cell", "bytes are left over"))
+    }
+}
+
+fn put(into: &mut Vec<u8>, value: impl Encode) -> Result<(), StorageError> {
+    bincode::encode_into_std_write(value, into, cell_config()).map_err(|error| {
         StorageError::Refused(format!("a cell that cannot be encoded: {error}"))
     })?;
     Ok(())
 }
 
-pub(super) fn decode_cell(bytes: &[u8]) -> Result<Cell, StorageError> {
-    let body = body("cell", bytes, CELL_VERSION)?;
-    let (cell, read) =
-        bincode::decode_from_slice(body, cell_config()).map_err(|error| corrupt("cell", error))?;
-    if read == body.len() {
-        Ok(cell)
-    } else {
-        Err(corrupt("cell", "bytes are left over"))
-    }
+fn take<T: Decode<()>>(rest: &mut &[u8]) -> Result<T, StorageError> {
+    let (value, read) =
+        bincode::decode_from_slice(rest, cell_config()).map_err(|error| corrupt("cell", error))?;
+    *rest = rest.get(read..).unwrap_or_default();
+    Ok(value)
 }
 
 pub(super) fn encode_group(group: &Group) -> Result<Vec<u8>, StorageError> {

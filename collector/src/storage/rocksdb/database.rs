@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::codec;
 use super::key::{self, Key, Kind};
 use super::open::{self, OpenError};
+use super::roster::Roster;
 use super::transaction::Counters;
 use crate::auth::{ApiKey, KeyHash};
 use crate::storage::{CatalogSnapshot, Page, StorageError};
@@ -60,6 +61,8 @@ pub(super) struct Database {
     pub(super) catalog: RwLock<Arc<CatalogSnapshot>>,
     /// All API keys as committed last: one is looked up with each request.
     pub(super) api_keys: RwLock<HashMap<KeyHash, ApiKey>>,
+    /// All agents by number.
+    pub(super) roster: RwLock<Roster>,
     // Dropped last, so that nobody else opens a database that is still closing.
     _lock: File,
 }
@@ -72,15 +75,18 @@ impl Database {
             writer: Mutex::default(),
             catalog: RwLock::default(),
             api_keys: RwLock::default(),
+            roster: RwLock::default(),
             _lock: lock,
         };
         let counters: Counters = database.meta(key::COUNTERS)?.unwrap_or_default();
         let catalog = database.read_catalog(counters.catalog_version)?;
         let api_keys = database.read_api_keys()?;
+        let roster = database.read_roster()?;
         Ok(Self {
             writer: Mutex::new(counters),
             catalog: RwLock::new(Arc::new(catalog)),
             api_keys: RwLock::new(api_keys),
+            roster: RwLock::new(roster),
             ..database
         })
     }

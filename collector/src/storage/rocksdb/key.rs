@@ -64,6 +64,8 @@ pub(super) enum Index {
     TransfersOfCustomer = 11,
     /// idempotency key
     TransferByCause = 12,
+    /// number: the agent's id
+    AgentNumbers = 13,
 }
 
 /// Where the store's format version is kept.

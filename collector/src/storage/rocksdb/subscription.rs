@@ -78,11 +78,15 @@ fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, Sto
     for meter_id in meters(&subscription) {
         let taken = database.looked_up(&Key::meter_in_use(&subscription.customer_id, meter_id))?;
         if let Some(other) = taken {
-            let subscription_id = SubscriptionId::from_text(other);
-            return Ok(CreateOutcome::MeterInUse {
-                meter_id: meter_id.clone(),
-                subscription_id,
-            });
+            // The latest holder is enough: each one began at or after the end of the one before.
+            let holder: Subscription = database.named(Kind::Subscription, &other)?;
+            if holder.status == SubscriptionStatus::Active || subscription.anchor < holder.ends_at {
+                let subscription_id = SubscriptionId::from_text(other);
+                return Ok(CreateOutcome::MeterInUse {
+                    meter_id: meter_id.clone(),
+                    subscription_id,
+                });
+            }
         }
     }
     let Staged::Ready(invoice) = settle::stage(&mut write, opening)? else {
@@ -98,7 +102,8 @@ fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, Sto
     Ok(CreateOutcome::Created(invoice))
 }
 
-/// Puts a subscription over `before`, and moves its places among what is due and what bills a meter.
+/// Puts a subscription over `before`, moves its place among what is due, and notes it as the latest that bills its meters. It
+/// stays noted after its end: usage before that is billed already, and a backdated successor must not bill it again.
 pub(super) fn put(
     write: &mut Transaction<'_>,
     before: Option<&Subscription>,
@@ -107,9 +112,6 @@ pub(super) fn put(
     let id = &after.subscription_id;
     if let Some(before) = before {
         write.delete_index(&Key::due(before.current_period.end, id));
-        for meter in meters(before) {
-            write.delete_index(&Key::meter_in_use(&before.customer_id, meter));
-        }
     }
     if after.status == SubscriptionStatus::Active {
         write.put_index(&Key::due(after.current_period.end, id), id.as_str());

@@ -26,6 +26,8 @@ pub(super) struct Counters {
     audit: u64,
     /// Rows set aside.
     quarantine: u64,
+    /// Agents that ever registered.
+    agents: u32,
     /// Invoices issued, by year.
     invoices: BTreeMap<i16, u64>,
 }
@@ -110,6 +112,14 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn next_catalog_version(&mut self) -> Result<u64, StorageError> {
         raise(&mut self.counters.catalog_version)
+    }
+
+    /// Returns the number of a new agent, from 1.
+    pub(super) fn next_agent(&mut self) -> Result<u32, StorageError> {
+        let exhausted =
+            || StorageError::Refused("there are no numbers for further agents".to_owned());
+        self.counters.agents = self.counters.agents.checked_add(1).ok_or_else(exhausted)?;
+        Ok(self.counters.agents)
     }
 
     pub(super) fn next_quarantine(&mut self) -> Result<u64, StorageError> {

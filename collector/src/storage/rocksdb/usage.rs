@@ -9,7 +9,7 @@ use submeter_common::time::{Period, Window};
 
 use super::RocksStore;
 use super::codec;
-use super::database::{Database, Family, failed};
+use super::database::{Database, Family, failed, poisoned};
 use super::key::{CellSuffix, Key, Kind};
 use crate::merge::FrameOutcome;
 use crate::storage::{IncomingFrame, Page, QuarantinedRow, StorageError, UsageStore};
@@ -128,6 +128,7 @@ impl<'a> View<'a> {
                 .into_bytes(),
         );
         let family = self.database.family(Family::Usage);
+        let roster = self.database.roster.read().map_err(poisoned)?;
         for entry in self
             .snapshot
             .iterator_cf_opt(family, options, IteratorMode::Start)
@@ -138,7 +139,11 @@ impl<'a> View<'a> {
                 .and_then(CellSuffix::decode);
             let suffix =
                 suffix.ok_or_else(|| codec::corrupt("key of a cell", key.escape_ascii()))?;
-            take(suffix.minute, suffix.group, codec::decode_cell(&bytes)?)?;
+            take(
+                suffix.minute,
+                suffix.group,
+                roster.named(codec::decode_cell(&bytes)?),
+            )?;
         }
         Ok(())
     }
