@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
 use submeter_common::time::{Clock, SystemClock};
 use submeter_tests::builders::{self, Every};
@@ -115,6 +116,25 @@ async fn a_meter_made_just_before_the_agent_leaves_still_counts() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_meter_newer_than_an_agents_catalog_is_waited_for() -> Result<()> {
+    let system = System::start("billing_interval = \"100ms\"").await?;
+    let api = system.collector.api().clone();
+    // A horizon this short lets the watermark pass the period's end within the test.
+    let settings = "flush_interval = \"1h\"\nhorizon_past = \"1s\"";
+    let agent = system.agent("agent", settings).await?;
+    let end = registered(&api, 1).await? - 5 * MINUTE;
+    let meter = builders::create_meter(&api, &meter()).await?;
+    import(&agent, end - 1).await?;
+    // The agent reports past the period's end, but has not heard of the meter when it does.
+    agent.flush().await?;
+    subscribe(&api, &meter, end).await?;
+    agent.flush().await?;
+    let invoice = invoiced(&api).await?;
+    ensure!(invoice["total"] == 10, "{invoice}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn usage_of_an_unknown_customer_is_parked_and_billed_when_the_customer_appears() -> Result<()>
 {
     let system = System::start("billing_interval = \"100ms\"").await?;
@@ -171,6 +191,24 @@ async fn ingest(agent: &Agent, id: &str, at: i64) -> Result<()> {
         .api()
         .create("/events/ingest", &json!({"events": [event]}))
         .await?;
+    Ok(())
+}
+
+/// Brings one call in by the way for past events.
+async fn import(agent: &Agent, at: i64) -> Result<()> {
+    let begin = json!({"id": "past", "name": "past", "max_age_seconds": 86_400});
+    agent.api().create("/v1/imports", &begin).await?;
+    let line = json!({
+        "event_id": "past",
+        "customer_id": "acme",
+        "event_name": "call",
+        "timestamp": rfc3339(at),
+    });
+    let path = "/v1/imports/past/events?first_line=0";
+    let ndjson = Some("application/x-ndjson");
+    let reply = agent.api().send(Method::POST, path, ndjson, line.to_string()).await?.document()?;
+    ensure!(reply["accepted"] == 1, "{reply}");
+    agent.api().create("/v1/imports/past/complete", &json!({})).await?;
     Ok(())
 }
 
