@@ -71,7 +71,7 @@ pub(crate) struct FlushReply {
     pub sealed: Position,
     /// The newest frame the collector holds.
     pub acknowledged: Position,
-    /// Whether the collector holds everything up to `sealed`.
+    /// Whether the collector holds everything that was acknowledged before the call, counted by its newest catalog.
     pub complete: bool,
     /// What the flusher is doing.
     pub flush: FlushStatus,
@@ -102,20 +102,21 @@ pub(crate) async fn flush(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<R
     let seconds = query
         .number("timeout_seconds", 0, FLUSH_WAIT_SECONDS_MAX)?
         .unwrap_or(FLUSH_WAIT_SECONDS_DEFAULT);
-    let sealed = admin.pipeline.seal(SealReason::Requested).await?;
-    admin.flush.nudge();
-    let limit = if wait {
-        Duration::from_secs(seconds)
+    // Sealed here too, so that what is open is frozen even while the collector is away.
+    admin.pipeline.seal(SealReason::Requested).await?;
+    let ticket = admin.flush.request();
+    let outbox = admin.pipeline.outbox();
+    let complete = if wait {
+        let limit = Duration::from_secs(seconds);
+        admin.flush.wait_for(ticket, limit).await
     } else {
-        Duration::ZERO
+        outbox.acknowledged().seq == outbox.sealed().seq
     };
-    let complete = admin.flush.wait_for(sealed, limit).await;
-    let acknowledged = admin.pipeline.outbox().acknowledged();
     Ok(json(
         StatusCode::OK,
         &FlushReply {
-            sealed,
-            acknowledged,
+            sealed: outbox.sealed(),
+            acknowledged: outbox.acknowledged(),
             complete,
             flush: admin.flush.status(),
         },

@@ -8,16 +8,19 @@ use submeter_common::protocol::Catalog;
 use crate::flush::{CallError, CollectorClient};
 use crate::pipeline::{Pipeline, PipelineError};
 
-/// Hands a catalog to the pipeline, unless it is the one in force.
-pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<(), PipelineError> {
+/// Hands a catalog to the pipeline, unless it is the one in force; true when it is new.
+pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<bool, PipelineError> {
     let version = catalog.version;
     let before = pipeline.catalog().version;
     if version == before {
-        return Ok(());
+        return Ok(false);
     }
     let meters = catalog.meters.len();
     match pipeline.set_catalog(catalog).await {
-        Ok(()) => tracing::info!(before, version, meters, "new catalog in force"),
+        Ok(()) => {
+            tracing::info!(before, version, meters, "new catalog in force");
+            Ok(true)
+        }
         Err(PipelineError::Invalid(problem)) => {
             tracing::error!(
                 before,
@@ -25,20 +28,20 @@ pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<(), P
                 problem,
                 "the collector's catalog is refused; the last good one stays in force"
             );
+            Ok(false)
         }
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
-/// Reads the catalog when the collector's `version` is not the one in force.
+/// Reads the catalog when the collector's `version` is not the one in force; true when a new one is.
 pub(crate) async fn follow(
     client: &CollectorClient,
     pipeline: &Pipeline,
     version: u64,
-) -> Result<(), FollowError> {
+) -> Result<bool, FollowError> {
     if version == pipeline.catalog().version {
-        return Ok(());
+        return Ok(false);
     }
     let catalog = client.catalog().await.map_err(FollowError::Call)?;
     adopt(pipeline, catalog)

@@ -11,14 +11,14 @@ mod schedule;
 mod session;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use submeter_common::protocol::Position;
 use submeter_common::time::{Clock, Timestamp};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use client::{CallError, CollectorClient, KeySource};
 
@@ -28,8 +28,11 @@ use backoff::Backoff;
 use schedule::Schedule;
 use session::{Session, Trouble};
 
-/// How often a waiting flush looks again when nobody wakes it.
-const PROGRESS_POLL: Duration = Duration::from_millis(200);
+/// How often the flusher looks whether a new meter's past is counted.
+const BACKFILL_POLL: Duration = Duration::from_millis(5);
+
+/// Longest wait for a new meter's past; what is not counted by then comes with a later frame, and the watermark says so.
+const BACKFILL_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Whether frames flow.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -74,8 +77,14 @@ pub struct Drained {
 pub struct FlushHandle {
     pipeline: Pipeline,
     nudge: Arc<Notify>,
+    requested: Arc<AtomicU64>,
+    served: watch::Receiver<u64>,
     status: watch::Receiver<FlushStatus>,
 }
+
+/// A flush that was asked for.
+#[derive(Copy, Clone, Debug)]
+pub struct FlushTicket(u64);
 
 /// The running flusher.
 pub struct Flusher {
@@ -91,6 +100,10 @@ struct Worker {
     interval: Duration,
     backoff: Backoff,
     nudge: Arc<Notify>,
+    /// Number of the newest round that was asked for.
+    requested: Arc<AtomicU64>,
+    /// Number of the newest one that went through.
+    served: watch::Sender<u64>,
     status: watch::Sender<FlushStatus>,
     last_cause: &'static str,
 }
@@ -120,6 +133,8 @@ impl Flusher {
             last_success_at: None,
         };
         let (status_sender, status) = watch::channel(first);
+        let (served_sender, served) = watch::channel(0);
+        let requested = Arc::new(AtomicU64::new(0));
         let nudge = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
         let worker = Worker {
@@ -129,6 +144,8 @@ impl Flusher {
             interval,
             backoff: Backoff::new(fastrand::u64(..)),
             nudge: Arc::clone(&nudge),
+            requested: Arc::clone(&requested),
+            served: served_sender,
             status: status_sender,
             last_cause: "",
         };
@@ -137,6 +154,8 @@ impl Flusher {
             handle: FlushHandle {
                 pipeline,
                 nudge,
+                requested,
+                served,
                 status,
             },
             stop,
@@ -182,30 +201,19 @@ impl FlushHandle {
         self.status.borrow().clone()
     }
 
-    /// Starts a round now, unless the collector asked for a pause.
-    pub fn nudge(&self) {
+    /// Asks for a round that begins now, or as soon as a pause the collector asked for is over. It reads the catalog first, so
+    /// that meters made before this call count in what it sends.
+    pub fn request(&self) -> FlushTicket {
+        let number = self.requested.fetch_add(1, Ordering::AcqRel) + 1;
         self.nudge.notify_one();
+        FlushTicket(number)
     }
 
-    /// Waits until the collector holds everything up to `target`, at most for `limit`; says whether it does.
-    pub async fn wait_for(&self, target: Position, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        let outbox = self.pipeline.outbox();
-        let mut status = self.status.clone();
-        loop {
-            let acknowledged = outbox.acknowledged().seq;
-            if acknowledged >= target.seq || acknowledged == outbox.sealed().seq {
-                return true;
-            }
-            if Instant::now() >= deadline {
-                return false;
-            }
-            let look_again = deadline.min(Instant::now() + PROGRESS_POLL);
-            if let Ok(Err(_)) = timeout_at(look_again, status.changed()).await {
-                // The flusher is gone (the agent drains); the outbox still tells.
-                sleep_until(look_again).await;
-            }
-        }
+    /// Waits until the round of `ticket` went through, at most for `limit`; says whether it did.
+    pub async fn wait_for(&self, ticket: FlushTicket, limit: Duration) -> bool {
+        let mut served = self.served.clone();
+        let waiting = served.wait_for(|served| *served >= ticket.0);
+        matches!(timeout(limit, waiting).await, Ok(Ok(_)))
     }
 }
 
@@ -235,11 +243,30 @@ impl Worker {
     }
 
     async fn round(&mut self) -> Result<(), Trouble> {
+        let requested = self.requested.load(Ordering::Acquire);
         self.session.open().await?;
-        if self.session.is_flushed() {
+        if requested > *self.served.borrow() {
+            self.session.read_catalog().await?;
+            self.pipeline.seal(SealReason::Requested).await?;
+        } else if self.session.is_flushed() {
             self.pipeline.seal(SealReason::Interval).await?;
         }
-        self.session.send_all().await
+        self.session.send_all().await?;
+        while self.session.take_new_catalog() {
+            // What was accepted before and counts by the new meters belongs to this round too.
+            self.backfilled().await;
+            self.pipeline.seal(SealReason::Requested).await?;
+            self.session.send_all().await?;
+        }
+        self.served.send_replace(requested);
+        Ok(())
+    }
+
+    async fn backfilled(&self) {
+        let deadline = Instant::now() + BACKFILL_WAIT_MAX;
+        while self.pipeline.status().backfilling && Instant::now() < deadline {
+            sleep(BACKFILL_POLL).await;
+        }
     }
 
     /// Sends what is sealed, with retries; ends with the first trouble that time does not mend.
@@ -248,6 +275,13 @@ impl Worker {
         loop {
             let result = self.session.send_all().await;
             match result {
+                Ok(()) => {
+                    // The last reply may have named a catalog by which more of the journal counts.
+                    self.pipeline.seal(SealReason::Farewell).await?;
+                    if self.session.is_flushed() {
+                        return Ok(());
+                    }
+                }
                 Err(
                     trouble @ Trouble::Call(CallError::Unreachable(_) | CallError::Busy { .. }),
                 ) => {

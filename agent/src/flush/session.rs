@@ -61,6 +61,7 @@ pub(super) struct Session {
     epoch: Option<u64>,
     fork: Option<String>,
     skew_warned: bool,
+    catalog_is_new: bool,
 }
 
 impl Session {
@@ -76,6 +77,7 @@ impl Session {
             epoch: None,
             fork: None,
             skew_warned: false,
+            catalog_is_new: false,
         }
     }
 
@@ -219,7 +221,7 @@ impl Session {
             self.epoch = Some(reply.epoch);
             tracing::info!(agent = %identity.agent_id, epoch = reply.epoch, seq = reply.applied.seq, "registered with the collector");
         }
-        catalog::adopt(&self.pipeline, reply.catalog).await?;
+        self.catalog_is_new |= catalog::adopt(&self.pipeline, reply.catalog).await?;
         Ok(())
     }
 
@@ -307,9 +309,24 @@ impl Session {
         Trouble::Fork(fork)
     }
 
-    async fn follow_catalog(&self, version: u64) -> Result<(), Trouble> {
+    /// Reads the catalog without waiting for a frame's reply to name it.
+    pub(crate) async fn read_catalog(&mut self) -> Result<(), Trouble> {
+        let catalog = self.client.catalog().await?;
+        self.catalog_is_new |= catalog::adopt(&self.pipeline, catalog).await?;
+        Ok(())
+    }
+
+    /// Whether a new catalog came into force since the last time this was asked.
+    pub(crate) fn take_new_catalog(&mut self) -> bool {
+        std::mem::take(&mut self.catalog_is_new)
+    }
+
+    async fn follow_catalog(&mut self, version: u64) -> Result<(), Trouble> {
         match catalog::follow(&self.client, &self.pipeline, version).await {
-            Ok(()) => Ok(()),
+            Ok(new) => {
+                self.catalog_is_new |= new;
+                Ok(())
+            }
             Err(FollowError::Call(error)) => {
                 tracing::warn!(%error, version, "cannot read the new catalog; the last good one stays in force");
                 Ok(())

@@ -267,3 +267,47 @@ async fn an_idle_agent_sends_heartbeats_whose_watermark_advances() {
     );
     drop(agent);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_and_a_farewell_count_by_meters_made_just_before() {
+    let collector = Collector::start().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut slow = config(directory.path(), &collector.url());
+    slow.flush_interval = submeter_agent::config::Span::seconds(3600);
+    slow.shutdown_grace = submeter_agent::config::Span::seconds(10);
+    let agent = Running::start(slow).await;
+    agent
+        .until("flowing", |status| status["flush"]["state"] == "flowing")
+        .await;
+    agent.ingest(&events(0..10)).await;
+    let first = agent
+        .post("/v1/flush?wait=true", "application/json", "")
+        .await
+        .json();
+    assert_eq!(first["complete"], true, "{first}");
+
+    collector.count_meter("mtr_first");
+    let second = agent
+        .post("/v1/flush?wait=true", "application/json", "")
+        .await
+        .json();
+    assert_eq!(second["complete"], true, "{second}");
+    assert_eq!(collector.book().events_of("mtr_first"), 10);
+
+    collector.count_meter("mtr_second");
+    agent.ingest(&events(10..15)).await;
+    let stopped = agent.stop().await;
+    assert!(
+        matches!(stopped, submeter_agent::agent::Stopped::Drained),
+        "{stopped:?}"
+    );
+    assert_eq!(collector.book().events_of("mtr_first"), 15);
+    assert_eq!(collector.book().events_of("mtr_second"), 15);
+    assert!(
+        collector
+            .book()
+            .applied
+            .last()
+            .is_some_and(|frame| frame.header.farewell)
+    );
+}
