@@ -6,7 +6,7 @@
 use super::{BillingError, Invoice, close, gather};
 use crate::{
     agents::Agent,
-    completeness::{self, Completeness},
+    completeness::{self, Awaited, Completeness},
     storage::{DueCursor, SettleOutcome, Storage, StorageError},
     subscription::{Subscription, SubscriptionId, SubscriptionStatus},
 };
@@ -50,8 +50,9 @@ pub struct Waiting {
 
 /// Closes every period that is due at the clock's now, subscription by subscription and period after period.
 ///
-/// A period waits until every live agent's watermark has reached its end, at most `completeness_wait`; after that it is closed
-/// with the missing agents named on the invoice. One that cannot be billed is reported and left open, and blocks no other.
+/// A period waits until every live agent's watermark, by the current catalog, has reached its end, at most
+/// `completeness_wait` (from the subscription's creation, when that was later); after that it is closed with the missing
+/// agents named on the invoice. One that cannot be billed is reported and left open, and blocks no other.
 ///
 /// # Errors
 /// Only when the storage is unavailable; what was closed before that stays closed.
@@ -65,11 +66,14 @@ pub async fn close_due<S: Storage + ?Sized>(
     if due.is_empty() {
         return Ok(RunReport::default());
     }
-    // Agents are read before any usage: a watermark then never promises more than the usage that is read after it.
+    // Agents are read before any usage: a watermark then never promises more than the usage that is read after it. And
+    // before the catalog: no agent then vouches for a meter that it could not know.
     let agents = storage.agents().await?;
+    let catalog_version = storage.catalog().await?.version;
     let mut run = Run {
         storage,
         agents,
+        catalog_version,
         now,
         completeness_wait,
         report: RunReport::default(),
@@ -105,6 +109,7 @@ enum Progress {
 struct Run<'a, S: ?Sized> {
     storage: &'a S,
     agents: Vec<Agent>,
+    catalog_version: u64,
     now: Timestamp,
     completeness_wait: Duration,
     report: RunReport,
@@ -170,7 +175,12 @@ impl<S: Storage + ?Sized> Run<'_, S> {
     /// Returns the agents to name as missing, or none when the period has to wait.
     fn missing_agents(&mut self, subscription: &Subscription) -> Option<Vec<AgentId>> {
         let period_end = subscription.current_period.end;
-        match completeness::assess(&self.agents, period_end, self.now, self.completeness_wait) {
+        let awaited = Awaited {
+            period_end,
+            since: period_end.max(subscription.created_at),
+            catalog_version: self.catalog_version,
+        };
+        match completeness::assess(&self.agents, &awaited, self.now, self.completeness_wait) {
             Completeness::Complete => Some(Vec::new()),
             Completeness::Overdue { missing } => Some(missing),
             Completeness::Waiting { agents } => {

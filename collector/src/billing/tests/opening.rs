@@ -4,6 +4,7 @@ use super::world::{World, at, customer, decimal, in_tokens, per_unit};
 use crate::{
     billing::{self, NewSubscription, OpeningError},
     catalog::{Frequency, Interval, Product},
+    storage::{CreateOutcome, SubscriptionStore},
     subscription::BillingAddress,
 };
 use submeter_common::{AggregationKind::Sum, Timestamp};
@@ -90,4 +91,36 @@ async fn what_cannot_be_billed_is_refused_with_its_field() {
     assert!(billing::open(new(&product, 1, Some(at("2022-04-22"))), at(now)).is_ok());
     product.archived = true;
     assert_eq!(refused(new(&product, 1, None), now), "product_id");
+}
+
+#[tokio::test]
+async fn usage_that_an_ended_subscription_billed_is_not_billed_again_by_a_backdated_one() {
+    let mut world = World::new("2025-01-01").await;
+    world.meter("calls", Sum).await;
+    let mut product = world
+        .product(0, vec![per_unit("calls", 0, "1")], Vec::new())
+        .await;
+    let crate::catalog::Price::UsageBased(price) = &mut product.price;
+    price.subscription_period = Frequency {
+        count: 1,
+        interval: Interval::Month,
+    };
+    let first = world.subscribe(&product, "2025-01-01", 1).await;
+    world.run_at("2025-02-10").await;
+    let again = |start: &str| {
+        let opening = billing::open(new(&product, 1, Some(at(start))), at("2025-02-10")).unwrap();
+        world.store().create_subscription(opening)
+    };
+    let overlapping = again("2025-01-31T23:59:00Z").await.unwrap();
+    let CreateOutcome::MeterInUse {
+        subscription_id, ..
+    } = overlapping
+    else {
+        panic!("{overlapping:?}")
+    };
+    assert_eq!(subscription_id, first.subscription_id);
+    assert!(matches!(
+        again("2025-02-01").await.unwrap(),
+        CreateOutcome::Created(_)
+    ));
 }

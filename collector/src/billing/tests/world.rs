@@ -152,6 +152,7 @@ impl World {
 
     pub(super) async fn deliver_from(&mut self, place: usize, watermark: &str, used: &[Used<'_>]) {
         let rows = self.rows(used).await;
+        let catalog_version = self.store().catalog().await.unwrap().version;
         let now = self.clock.now();
         let agent = &mut self.agents[place];
         let events = rows.iter().map(|row| row.partial.events).sum::<u64>();
@@ -166,7 +167,7 @@ impl World {
             sealed_at: now,
             watermark: at(watermark),
             farewell: false,
-            catalog_version: 1,
+            catalog_version,
             receipts: agent.receipts.clone(),
             meter_events: events_by_meter(&rows).unwrap(),
         };
