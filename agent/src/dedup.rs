@@ -30,7 +30,8 @@ pub(crate) trait ClosedIds {
     type Error;
 
     /// The entry of `fingerprint` in a closed generation, if it is there.
-    fn find(&self, generation: u32, fingerprint: Fingerprint) -> Result<Option<Entry>, Self::Error>;
+    fn find(&self, generation: u32, fingerprint: Fingerprint)
+    -> Result<Option<Entry>, Self::Error>;
 }
 
 /// A generation whose ids are on disk.
@@ -74,13 +75,20 @@ impl Dedup {
         fingerprint: Fingerprint,
         disk: &D,
     ) -> Result<Option<Entry>, D::Error> {
-        let in_memory =
-            self.open.get(fingerprint).or_else(|| self.closing.as_ref()?.get(fingerprint));
+        let in_memory = self
+            .open
+            .get(fingerprint)
+            .or_else(|| self.closing.as_ref()?.get(fingerprint));
         if let Some(entry) = in_memory {
             return Ok(Some(*entry));
         }
         // Youngest first: a retry mostly comes soon.
-        for closed in self.closed.iter().rev().filter(|closed| closed.filter.may_contain(fingerprint)) {
+        for closed in self
+            .closed
+            .iter()
+            .rev()
+            .filter(|closed| closed.filter.may_contain(fingerprint))
+        {
             if let Some(entry) = disk.find(closed.id, fingerprint)? {
                 return Ok(Some(entry));
             }
@@ -100,7 +108,7 @@ impl Dedup {
         if !due || self.closing.is_some() {
             return None;
         }
-        let next = Generation::new(self.open.id.saturating_add(1), now);
+        let next = Generation::sized(self.open.id.saturating_add(1), now, self.open.len());
         let full = Arc::new(std::mem::replace(&mut self.open, next));
         self.closing = Some(Arc::clone(&full));
         Some(full)
@@ -121,7 +129,9 @@ impl Dedup {
     /// Ids remembered.
     pub(crate) fn ids(&self) -> u64 {
         let in_memory = self.open.len() + self.closing.as_ref().map_or(0, |closing| closing.len());
-        self.closed.iter().fold(in_memory as u64, |ids, closed| ids.saturating_add(closed.ids))
+        self.closed.iter().fold(in_memory as u64, |ids, closed| {
+            ids.saturating_add(closed.ids)
+        })
     }
 
     /// Bytes of memory in use.

@@ -93,8 +93,14 @@ impl Pipeline {
     pub fn open(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Pipeline, OpenError> {
         let recovered = recovery::recover(config, clock)?;
         let shared = Arc::clone(&recovered.shared);
-        let workers = Workers::start(recovered).map_err(|error| OpenError::Storage(error.to_string()))?;
-        Ok(Pipeline { inner: Arc::new(Inner { shared, workers: Mutex::new(workers) }) })
+        let workers =
+            Workers::start(recovered).map_err(|error| OpenError::Storage(error.to_string()))?;
+        Ok(Pipeline {
+            inner: Arc::new(Inner {
+                shared,
+                workers: Mutex::new(workers),
+            }),
+        })
     }
 
     /// Starts an empty submission; fill it with [`Submission::push`].
@@ -112,13 +118,18 @@ impl Pipeline {
     pub async fn submit(&self, submission: Submission) -> Result<Vec<EventOutcome>, SubmitError> {
         let (reply, answer) = oneshot::channel();
         self.shared().admit(submission, reply)?;
-        answer.await.unwrap_or_else(|_| Err(self.shared().gone().into()))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(self.shared().gone().into()))
     }
 
     /// Counts `events` events refused before they reached the pipeline, by reason.
     pub fn record_rejected(&self, reason: RejectionCode, events: u64) {
         let mut pending = lock(&self.shared().pending);
-        let count = pending.rejected.entry(reason.as_str().to_owned()).or_default();
+        let count = pending
+            .rejected
+            .entry(reason.as_str().to_owned())
+            .or_default();
         *count = count.saturating_add(events);
     }
 
@@ -156,7 +167,10 @@ impl Pipeline {
     #[must_use]
     pub fn identity(&self) -> Identity {
         let identity = lock(&self.shared().identity);
-        Identity { agent_id: identity.agent_id, state_nonce: identity.nonce() }
+        Identity {
+            agent_id: identity.agent_id,
+            state_nonce: identity.nonce(),
+        }
     }
 
     /// Takes a new random identity (the collector answered `lost_state`): sequence numbers start again at 1, and what
@@ -182,7 +196,8 @@ impl Pipeline {
     /// # Errors
     /// The pipeline has stopped or is poisoned.
     pub async fn begin_import(&self, request: ImportRequest) -> Result<ImportState, PipelineError> {
-        self.command(|reply| Command::BeginImport(request, reply)).await
+        self.command(|reply| Command::BeginImport(request, reply))
+            .await
     }
 
     /// Marks an import complete: it no longer holds the watermark. None: there is no such import.
@@ -190,7 +205,8 @@ impl Pipeline {
     /// # Errors
     /// The pipeline has stopped or is poisoned.
     pub async fn complete_import(&self, id: &str) -> Result<Option<ImportState>, PipelineError> {
-        self.command(|reply| Command::CompleteImport(id.to_owned(), reply)).await
+        self.command(|reply| Command::CompleteImport(id.to_owned(), reply))
+            .await
     }
 
     /// Forgets an import that will not be finished; events already taken stay counted. None: there is no such import.
@@ -198,7 +214,8 @@ impl Pipeline {
     /// # Errors
     /// The pipeline has stopped or is poisoned.
     pub async fn abandon_import(&self, id: &str) -> Result<Option<ImportState>, PipelineError> {
-        self.command(|reply| Command::AbandonImport(id.to_owned(), reply)).await
+        self.command(|reply| Command::AbandonImport(id.to_owned(), reply))
+            .await
     }
 
     /// All imports this state directory remembers, oldest first.
@@ -233,10 +250,16 @@ impl Pipeline {
         stopped
     }
 
-    async fn command<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, PipelineError> {
+    async fn command<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, PipelineError> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Command(command(reply));
-        self.shared().requests.push_command(job).map_err(|_| self.shared().gone())?;
+        self.shared()
+            .requests
+            .push_command(job)
+            .map_err(|_| self.shared().gone())?;
         answer.await.unwrap_or_else(|_| Err(self.shared().gone()))
     }
 

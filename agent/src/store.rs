@@ -157,7 +157,8 @@ pub(crate) struct Store {
 impl Store {
     /// Opens or creates the directory and checks its layout.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let families = Family::ALL.map(options::family);
+        let cache = options::cache();
+        let families = Family::ALL.map(|family| options::family(family, &cache));
         let db =
             DB::open_cf_descriptors(&options::database(), path, families).map_err(|error| {
                 // RocksDB has no error kind of its own for a lock that somebody else holds.
@@ -230,3 +231,6 @@ impl std::fmt::Debug for Store {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,15 @@ impl Generation {
         }
     }
 
+    /// Begins a generation that is expected to take as many ids as the last one: the map then never grows under load.
+    pub(crate) fn sized(id: u32, opened_at: Timestamp, ids: usize) -> Self {
+        Self {
+            id,
+            opened_at,
+            entries: HashTable::with_capacity(ids),
+        }
+    }
+
     pub(crate) fn get(&self, fingerprint: Fingerprint) -> Option<&Entry> {
         self.entries
             .find(fingerprint.low(), |entry| entry.fingerprint == fingerprint)

@@ -56,7 +56,8 @@ fn new_ids_rarely_ask_the_disk_and_old_ones_are_always_found() {
     assert!((10_000..20_000).all(|id| dedup.find(entry(id).fingerprint, &disk) == Ok(None)));
     // Ten filters, each wrong once in 256.
     assert!(disk.asked.get() < 800, "asked {} times", disk.asked.get());
-    assert!(dedup.bytes() < 20_000, "{} bytes", dedup.bytes());
+    // Filters of nine bits an id, and the map of the open generation, made large enough at once.
+    assert!(dedup.bytes() < 90_000, "{} bytes", dedup.bytes());
 }
 
 #[test]

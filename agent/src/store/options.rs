@@ -12,7 +12,9 @@ const MIB: usize = 1024 * 1024;
 /// The journal's memtable: one is being filled while the other is written out.
 const JOURNAL_BUFFER_BYTES: usize = 8 * MIB;
 /// Every other family writes little.
-const OTHER_BUFFER_BYTES: usize = 4 * MIB;
+const OTHER_BUFFER_BYTES: usize = 2 * MIB;
+/// Memtables of one family: one is filled while the other is written out.
+const BUFFERS_MAX: i32 = 2;
 /// Blocks of closed dedup generations and of the journal that were read lately.
 const CACHE_BYTES: usize = 4 * MIB;
 /// Families that rarely fill their memtable pin old log files; past this the oldest is written out.
@@ -39,21 +41,26 @@ pub(super) fn database() -> Options {
     options
 }
 
+/// The blocks that all families share in memory.
+pub(super) fn cache() -> Cache {
+    Cache::new_lru_cache(CACHE_BYTES)
+}
+
 /// The options of one family.
-pub(super) fn family(family: Family) -> ColumnFamilyDescriptor {
+pub(super) fn family(family: Family, cache: &Cache) -> ColumnFamilyDescriptor {
     let mut options = Options::default();
     options.set_write_buffer_size(match family {
         Family::Journal => JOURNAL_BUFFER_BYTES,
         _ => OTHER_BUFFER_BYTES,
     });
-    options.set_max_write_buffer_number(3);
+    options.set_max_write_buffer_number(BUFFERS_MAX);
     options.set_compression_type(match family {
         // Fingerprints and frames do not compress.
         Family::Dedup | Family::Outbox => DBCompressionType::None,
         _ => DBCompressionType::Lz4,
     });
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+    table.set_block_cache(cache);
     table.set_format_version(5);
     options.set_block_based_table_factory(&table);
     ColumnFamilyDescriptor::new(family.name(), options)

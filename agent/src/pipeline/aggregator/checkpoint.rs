@@ -16,6 +16,9 @@ use crate::store::{Batch, Durability, Store, StoreError};
 /// A stored partial that would grow past this goes on as a further part.
 const STORED_PARTIAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+/// Ids between two checkpoints for which memory is kept.
+const TAIL_KEPT: usize = 64 * 1024;
+
 /// Generations whose ids a batch puts on disk, and the filters that replace their maps once it is written.
 #[must_use]
 #[derive(Default)]
@@ -95,6 +98,8 @@ impl Aggregator {
         }
         self.closing.clear();
         self.tail.clear();
+        // After a burst its memory is given back.
+        self.tail.shrink_to(TAIL_KEPT);
         self.quarantine.clear();
         self.durable_cursor = self.progress.cursor;
         self.bytes_since_checkpoint = 0;

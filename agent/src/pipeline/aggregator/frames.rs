@@ -1,6 +1,9 @@
 //! Turns rows into frames of bounded size, chained by digest.
 
-use submeter_common::id::{AgentId, Digest};
+use std::collections::HashSet;
+
+use submeter_common::id::{AgentId, Digest, MeterId};
+use submeter_common::limits::FRAME_HEADER_BYTES_MAX;
 use submeter_common::protocol::{
     Frame, FrameHeader, Position, Receipts, Row, encode_frame, events_by_meter,
 };
@@ -13,6 +16,11 @@ use crate::store::outbox::FrameMeta;
 const ROWS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What a row takes besides its ids and its heap, roughly.
 const ROW_BYTES: usize = 64;
+
+/// Bytes of the header's list of meters, half of what the protocol allows for the whole header.
+const METERS_BYTES_MAX: usize = FRAME_HEADER_BYTES_MAX / 2;
+/// What a meter takes in that list besides its id.
+const METER_BYTES: usize = 16;
 
 /// What all frames of one seal have in common.
 pub(super) struct Seal {
@@ -94,6 +102,9 @@ impl Seal {
 pub(super) struct Rows {
     rows: Vec<Row>,
     bytes: usize,
+    /// The meters among the rows, which the header lists, and the bytes that takes.
+    meters: HashSet<MeterId>,
+    header_bytes: usize,
     part: u16,
     rows_max: usize,
 }
@@ -103,6 +114,8 @@ impl Rows {
         Self {
             rows: Vec::new(),
             bytes: 0,
+            meters: HashSet::new(),
+            header_bytes: 0,
             part: 0,
             rows_max,
         }
@@ -120,17 +133,23 @@ impl Rows {
         let full = !self.rows.is_empty()
             && (self.rows.len() >= self.rows_max
                 || self.bytes.saturating_add(size) > ROWS_BYTES_MAX
+                || self.header_bytes > METERS_BYTES_MAX
                 || self.part != part);
         let frame = full.then(|| self.take());
         self.part = part;
         self.bytes += size;
+        if !self.meters.contains(&row.meter_id) {
+            self.header_bytes += METER_BYTES + row.meter_id.as_str().len();
+            self.meters.insert(row.meter_id.clone());
+        }
         self.rows.push(row);
         frame
     }
 
     /// The rows gathered since the last full frame.
     pub(super) fn take(&mut self) -> Vec<Row> {
-        self.bytes = 0;
+        (self.bytes, self.header_bytes) = (0, 0);
+        self.meters.clear();
         std::mem::take(&mut self.rows)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use submeter_common::id::MeterId;
 use submeter_common::meter::AggregationKind;
 use submeter_common::protocol::decode_frame;
 use submeter_common::quantity::Quantity;
@@ -160,6 +161,27 @@ async fn a_seal_makes_frames_of_bounded_size() {
         }
         assert_eq!(rows, [10, 10, 10, 5]);
     }
+}
+
+#[tokio::test]
+async fn more_meters_than_a_header_lists_take_a_further_frame() {
+    let kit = Kit::new();
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    let meters: Vec<_> = (0..3000)
+        .map(|n| {
+            let mut meter = meter(AggregationKind::Count);
+            meter.id = MeterId::new(format!("mtr_{n:0>240}")).unwrap();
+            meter
+        })
+        .collect();
+    pipeline.set_catalog(catalog(1, &meters)).await.unwrap();
+    submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
+        .await
+        .unwrap();
+    collect(&pipeline, &mut collector).await;
+    assert_eq!(collector.headers.len(), 2);
+    assert_eq!(collector.totals().len(), 3000);
 }
 
 #[test]
