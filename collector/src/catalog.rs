@@ -9,11 +9,11 @@ pub(crate) mod check;
 mod price;
 mod product;
 
-pub use price::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 pub use crate::{
     credits::{CreditAttachment, CreditEntitlement},
     id::{EntitlementId, ProductId},
 };
+pub use price::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 pub use product::{NewProduct, Product, ProductUpdate};
 
 use serde::Serialize;
@@ -68,7 +68,15 @@ impl CatalogError {
         Self::of(CatalogErrorKind::Unsupported, field, message)
     }
 
-    pub(crate) fn of(kind: CatalogErrorKind, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, field: field.into(), message: message.into() }
+    pub(crate) fn of(
+        kind: CatalogErrorKind,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }

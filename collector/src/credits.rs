@@ -11,6 +11,8 @@ mod entitlement;
 mod grant;
 pub mod overage;
 
-pub use entitlement::{CreditAttachment, CreditEntitlement, OverageBehavior, Rollover, check_credits};
 pub use crate::id::{EntitlementId, GrantId};
+pub use entitlement::{
+    CreditAttachment, CreditEntitlement, OverageBehavior, Rollover, check_credits,
+};
 pub use grant::{Grant, GrantSource};

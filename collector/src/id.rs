@@ -91,8 +91,6 @@ prefixed_id!(
     "cle_"
 );
 
-pub use EntitlementId as CreditEntitlementId;
-
 /// Makes a fresh id text for kinds whose type is defined elsewhere: it sorts by `now` and is otherwise random.
 pub(crate) fn fresh(prefix: &str, now: Timestamp) -> String {
     // Before 1970 an id would not sort; it stays unique.

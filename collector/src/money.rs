@@ -54,7 +54,12 @@ impl fmt::Display for Money {
             return write!(out, "{sign}{magnitude} {code}");
         }
         let scale = 10_u64.pow(u32::from(self.currency.minor_digits()));
-        write!(out, "{sign}{}.{:0digits$} {code}", magnitude / scale, magnitude % scale)
+        write!(
+            out,
+            "{sign}{}.{:0digits$} {code}",
+            magnitude / scale,
+            magnitude % scale
+        )
     }
 }
 

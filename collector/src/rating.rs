@@ -31,10 +31,22 @@ pub struct Charge {
 
 impl Charge {
     /// Prices `billed_quantity` out of `quantity`.
-    fn of(quantity: Decimal, free_quantity: Decimal, billed: Decimal, price: &Decimal) -> Result<Self, MoneyError> {
+    fn of(
+        quantity: Decimal,
+        free_quantity: Decimal,
+        billed: Decimal,
+        price: &Decimal,
+    ) -> Result<Self, MoneyError> {
         let amount_exact = &billed * price;
         let amount = round_half_away(&amount_exact)?;
-        Ok(Self { quantity, free_quantity, billed_quantity: billed, unit_price: price.clone(), amount_exact, amount })
+        Ok(Self {
+            quantity,
+            free_quantity,
+            billed_quantity: billed,
+            unit_price: price.clone(),
+            amount_exact,
+            amount,
+        })
     }
 }
 

@@ -70,7 +70,10 @@ impl Subscription {
     /// [`OutOfCalendar`] when it lies beyond the year 9999.
     pub fn period(&self, n: u32) -> Result<Option<Period>, OutOfCalendar> {
         let whole = self.whole_period(n)?;
-        let cut = Period { start: whole.start, end: whole.end.min(self.ends_at) };
+        let cut = Period {
+            start: whole.start,
+            end: whole.end.min(self.ends_at),
+        };
         Ok(Some(cut).filter(|cut| cut.start < cut.end))
     }
 
@@ -85,7 +88,9 @@ impl Subscription {
     /// Returns the credit terms for one kind of credits, if the subscription has them.
     #[must_use]
     pub fn credit_terms(&self, entitlement: &EntitlementId) -> Option<&CreditAttachment> {
-        self.credit_entitlements.iter().find(|terms| terms.credit_entitlement_id == *entitlement)
+        self.credit_entitlements
+            .iter()
+            .find(|terms| terms.credit_entitlement_id == *entitlement)
     }
 }
 

@@ -3,15 +3,11 @@
 use submeter_common::time::Timestamp;
 
 use crate::credits::Grant;
-use crate::id::CreditEntitlementId;
+use crate::id::EntitlementId;
 use crate::money::Decimal;
 
 /// Credits of one kind that `grants` still hold at `now`.
-pub(super) fn of_grants(
-    grants: &[Grant],
-    entitlement: &CreditEntitlementId,
-    now: Timestamp,
-) -> Decimal {
+pub(super) fn of_grants(grants: &[Grant], entitlement: &EntitlementId, now: Timestamp) -> Decimal {
     let is_good = |grant: &&Grant| {
         grant.credit_entitlement_id == *entitlement
             && grant.effective_at <= now

@@ -15,7 +15,7 @@ use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
 use crate::catalog::{Frequency, Interval};
 use crate::credits::{CreditEntitlement, OverageBehavior, Rollover};
-use crate::id::CreditEntitlementId;
+use crate::id::EntitlementId;
 use crate::money::{Currency, Decimal};
 use crate::storage::PutOutcome;
 
@@ -72,7 +72,7 @@ pub(super) struct UpdateRequest {
 /// A credit entitlement in replies.
 #[derive(Serialize)]
 pub(super) struct EntitlementReply {
-    id: CreditEntitlementId,
+    id: EntitlementId,
     business_id: &'static str,
     name: String,
     description: Option<String>,
@@ -136,7 +136,7 @@ pub(super) async fn create(
 ) -> Result<Json<EntitlementReply>, ApiError> {
     let now = state.now();
     let entitlement = CreditEntitlement {
-        id: CreditEntitlementId::fresh(now),
+        id: EntitlementId::fresh(now),
         name: request.name,
         description: request.description,
         unit: request.unit,
@@ -324,7 +324,7 @@ async fn find(state: &ApiState, id: &str) -> Result<CreditEntitlement, ApiError>
     let catalog = state.storage.catalog().await?;
     let found = catalog
         .entitlements
-        .get(&CreditEntitlementId::from_text(id))
+        .get(&EntitlementId::from_text(id))
         .cloned();
     found.ok_or_else(|| {
         ApiError::not_found("CREDIT_ENTITLEMENT_NOT_FOUND", "credit entitlement", id)

@@ -18,7 +18,7 @@ use super::query::Query;
 use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
 use crate::customer::Customer;
-use crate::id::{CreditEntitlementId, fresh};
+use crate::id::{EntitlementId, fresh};
 use crate::metadata::Metadata;
 use crate::money::Decimal;
 use crate::storage::{CustomerFilter, InsertOutcome, PutOutcome};
@@ -246,7 +246,7 @@ fn check_phone(field: &str, phone_number: Option<&str>) -> Result<(), ApiError> 
 /// A kind of credits a customer has been given, with the balance.
 #[derive(Serialize)]
 pub(super) struct BalanceReply {
-    credit_entitlement_id: CreditEntitlementId,
+    credit_entitlement_id: EntitlementId,
     name: String,
     description: Option<String>,
     unit: String,
@@ -264,7 +264,7 @@ pub(super) async fn credits(
     let customer = find(&state, &id).await?;
     let catalog = state.storage.catalog().await?;
     let grants = state.storage.grants(&customer.customer_id, None).await?;
-    let given: BTreeSet<&CreditEntitlementId> = grants
+    let given: BTreeSet<&EntitlementId> = grants
         .iter()
         .map(|grant| &grant.credit_entitlement_id)
         .collect();

@@ -12,7 +12,7 @@ use super::query::Query;
 use super::reply::{BUSINESS_ID, Items, SourceReply};
 use super::state::ApiState;
 use crate::billing::{CreditUse, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, LineKind};
-use crate::id::{CreditEntitlementId, GrantId, ProductId, SubscriptionId};
+use crate::id::{EntitlementId, GrantId, ProductId, SubscriptionId};
 use crate::money::{Currency, Decimal, Money};
 use crate::storage::InvoiceFilter;
 
@@ -80,7 +80,7 @@ struct LineReply {
 /// How credits paid for a line.
 #[derive(Serialize)]
 struct CreditsReply {
-    credit_entitlement_id: CreditEntitlementId,
+    credit_entitlement_id: EntitlementId,
     unit: String,
     meter_units_per_credit: Decimal,
     credits_needed: Decimal,

@@ -8,7 +8,7 @@ use super::super::error::ApiError;
 use super::super::field::{Exact, Ignored, Unsupported};
 use crate::catalog::{CatalogError, CatalogErrorKind, Interval};
 use crate::credits::{CreditAttachment, OverageBehavior, Rollover};
-use crate::id::{AttachmentId, CreditEntitlementId};
+use crate::id::{AttachmentId, EntitlementId};
 use crate::money::{Currency, Decimal};
 use crate::storage::CatalogSnapshot;
 
@@ -53,7 +53,7 @@ impl AttachmentRequest {
         catalog: &CatalogSnapshot,
         now: Timestamp,
     ) -> Result<CreditAttachment, ApiError> {
-        let id = CreditEntitlementId::from_text(&self.credit_entitlement_id);
+        let id = EntitlementId::from_text(&self.credit_entitlement_id);
         let entitlement = catalog.entitlements.get(&id).ok_or_else(|| CatalogError {
             kind: CatalogErrorKind::MissingEntitlement,
             field: format!("{path}.credit_entitlement_id"),
@@ -94,7 +94,7 @@ impl AttachmentRequest {
 #[derive(Serialize)]
 pub(super) struct AttachmentReply {
     id: AttachmentId,
-    credit_entitlement_id: CreditEntitlementId,
+    credit_entitlement_id: EntitlementId,
     credit_entitlement_name: String,
     credit_entitlement_unit: String,
     credits_amount: Decimal,

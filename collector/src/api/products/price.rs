@@ -9,7 +9,7 @@ use submeter_common::id::MeterId;
 use super::super::error::ApiError;
 use super::super::field::{Exact, Ignored, Unsupported};
 use crate::catalog::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
-use crate::id::CreditEntitlementId;
+use crate::id::EntitlementId;
 use crate::money::{Currency, Decimal};
 use crate::storage::CatalogSnapshot;
 
@@ -145,7 +145,7 @@ impl MeterPriceRequest {
                 price_per_unit: price.into(),
             },
             (None, Some(entitlement), Some(units)) => MeterPricing::Credits {
-                credit_entitlement_id: CreditEntitlementId::from_text(entitlement),
+                credit_entitlement_id: EntitlementId::from_text(entitlement),
                 meter_units_per_credit: units.into(),
             },
             (None, None, None) => {
@@ -213,7 +213,7 @@ struct MeterPriceReply {
     measurement_unit: Option<String>,
     free_threshold: i64,
     price_per_unit: Option<Decimal>,
-    credit_entitlement_id: Option<CreditEntitlementId>,
+    credit_entitlement_id: Option<EntitlementId>,
     meter_units_per_credit: Option<Decimal>,
 }
 

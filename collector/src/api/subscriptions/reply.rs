@@ -10,7 +10,7 @@ use crate::billing::{Invoice, NewInvoice};
 use crate::catalog::{Interval, MeterPricing};
 use crate::credits::{CreditAttachment, Grant, OverageBehavior};
 use crate::customer::Customer;
-use crate::id::{CreditEntitlementId, InvoiceId, ProductId, SubscriptionId};
+use crate::id::{EntitlementId, InvoiceId, ProductId, SubscriptionId};
 use crate::metadata::Metadata;
 use crate::money::{Currency, Decimal};
 use crate::storage::CatalogSnapshot;
@@ -148,14 +148,14 @@ struct MeterCart {
 struct MeterCreditCart {
     meter_id: MeterId,
     meter_name: String,
-    credit_entitlement_id: CreditEntitlementId,
+    credit_entitlement_id: EntitlementId,
     meter_units_per_credit: Decimal,
     product_id: ProductId,
 }
 
 #[derive(Serialize)]
 struct CreditCart {
-    credit_entitlement_id: CreditEntitlementId,
+    credit_entitlement_id: EntitlementId,
     credit_entitlement_name: String,
     unit: String,
     product_id: ProductId,
