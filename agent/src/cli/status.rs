@@ -161,7 +161,7 @@ fn size(bytes: u64) -> String {
     match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
         None => format!("{bytes} B"),
         Some((unit, shift)) => {
-            let tenths = u128::from(bytes) * 10 >> shift;
+            let tenths = (u128::from(bytes) * 10) >> shift;
             format!("{}.{} {unit}", tenths / 10, tenths % 10)
         }
     }
