@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
+use figment::{Figment, Source};
 
 use super::{ENV_PREFIX, Flags};
 use crate::telemetry::LogFormat;
@@ -206,11 +206,11 @@ impl Reader {
         match self.figment.find_metadata(key) {
             None => "default".to_owned(),
             Some(metadata) => match &metadata.source {
-                Some(source) => source.to_string(),
-                None if metadata.name.contains("environment") => {
+                Some(Source::File(path)) => path.display().to_string(),
+                _ if metadata.name.contains("environment") => {
                     format!("environment variable {ENV_PREFIX}{}", key.to_uppercase())
                 }
-                None => format!("--{}", key.replace('_', "-")),
+                _ => format!("--{}", key.replace('_', "-")),
             },
         }
     }
