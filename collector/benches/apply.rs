@@ -21,6 +21,10 @@ use tokio::runtime::Runtime;
 
 use builders::{Sender, count, is_applied, minute, row, sum};
 
+/// The allocator of the real process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROWS: usize = 1000;
 const CUSTOMERS: usize = 10_000;
 
