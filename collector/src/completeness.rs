@@ -1,7 +1,9 @@
 //! Whether everything that belongs to a period has arrived, and who is missing.
 //!
-//! A period is complete when the watermark of every live agent has reached its end. When that takes too long the period
-//! is closed all the same, and the invoice names the agents that were missing; what they bring later is late usage.
+//! A period is complete when the watermark of every live agent has reached its end. A watermark vouches only for the
+//! meters that the agent counted by: one that has not yet counted by the current catalog is behind, whatever it claims.
+//! When that takes too long the period is closed all the same, and the invoice names the agents that were missing; what
+//! they bring later is late usage.
 
 use std::time::Duration;
 
@@ -18,29 +20,47 @@ pub enum Completeness {
     Complete,
     /// These agents may still deliver; the wait is not over. Sorted by id, never empty.
     Waiting {
-        /// The agents whose watermark is before the period's end.
+        /// The agents that are behind.
         agents: Vec<AgentId>,
     },
     /// These agents have not delivered within the wait. Sorted by id, never empty.
     Overdue {
-        /// The agents whose watermark is before the period's end.
+        /// The agents that are behind.
         missing: Vec<AgentId>,
     },
 }
 
-/// Judges the period that ends at `period_end`, at `now`, given every known agent.
+/// What agents must have delivered before a period may be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Awaited {
+    /// The period's end, which watermarks have to reach.
+    pub period_end: Timestamp,
+    /// When waiting began: the period's end, or later when nobody could have asked for it then (a backdated
+    /// subscription).
+    pub since: Timestamp,
+    /// The catalog by which agents must have counted.
+    pub catalog_version: u64,
+}
+
+impl Awaited {
+    fn lacks(&self, agent: &Agent) -> bool {
+        agent.watermark < self.period_end || agent.catalog_version < self.catalog_version
+    }
+}
+
+/// Judges an ended period at `now`, given every known agent.
 ///
 /// Before its end no period is complete; an agent counts as live until it says farewell or is retired. With no live
 /// agent at all there is nothing to wait for.
 pub fn assess<'a>(
     agents: impl IntoIterator<Item = &'a Agent>,
-    period_end: Timestamp,
+    awaited: &Awaited,
     now: Timestamp,
     completeness_wait: Duration,
 ) -> Completeness {
     let mut behind: Vec<AgentId> = agents
         .into_iter()
-        .filter(|agent| agent.is_live() && agent.watermark < period_end)
+        .filter(|agent| agent.is_live() && awaited.lacks(agent))
         .map(|agent| agent.agent_id)
         .collect();
     if behind.is_empty() {
@@ -48,7 +68,8 @@ pub fn assess<'a>(
     }
     behind.sort_unstable();
     // A wait so long that its end cannot be said is never over.
-    let wait_is_over = period_end
+    let wait_is_over = awaited
+        .since
         .checked_add(completeness_wait)
         .is_some_and(|deadline| now >= deadline);
     if wait_is_over {
@@ -60,7 +81,7 @@ pub fn assess<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Completeness, assess};
+    use super::{Awaited, Completeness, assess};
     use crate::agents::{Agent, Alarm};
     use std::time::Duration;
     use submeter_common::id::{AgentId, Digest};
@@ -95,7 +116,7 @@ mod tests {
                 digest: Digest::ZERO,
             },
             watermark,
-            catalog_version: 0,
+            catalog_version: 3,
             receipts: Receipts::default(),
             farewell: false,
             retired_at: None,
@@ -108,8 +129,14 @@ mod tests {
         }
     }
 
+    const AWAITED: Awaited = Awaited {
+        period_end: END,
+        since: END,
+        catalog_version: 3,
+    };
+
     fn check(agents: &[Agent], now: Timestamp, expected: Completeness) {
-        assert_eq!(assess(agents, END, now, WAIT), expected);
+        assert_eq!(assess(agents, &AWAITED, now, WAIT), expected);
     }
 
     #[test]
@@ -166,6 +193,39 @@ mod tests {
     }
 
     #[test]
+    fn a_watermark_vouches_only_for_the_catalog_that_was_counted_by() {
+        let older = Agent {
+            catalog_version: 2,
+            ..agent(1, after_end(9))
+        };
+        let newer = Agent {
+            catalog_version: 4,
+            ..agent(2, after_end(9))
+        };
+        check(
+            &[older, newer],
+            after_end(10),
+            Completeness::Waiting {
+                agents: vec![id(1)],
+            },
+        );
+    }
+
+    #[test]
+    fn the_wait_begins_when_the_period_could_be_asked_for() {
+        let backdated = Awaited {
+            since: after_end(7200),
+            ..AWAITED
+        };
+        let behind = [agent(1, before_end(1))];
+        let at = |seconds| assess(&behind, &backdated, after_end(seconds), WAIT);
+        let agents = vec![id(1)];
+        assert_eq!(at(7200 + 3599), Completeness::Waiting { agents });
+        let missing = vec![id(1)];
+        assert_eq!(at(7200 + 3600), Completeness::Overdue { missing });
+    }
+
+    #[test]
     fn an_alarm_excuses_nobody() {
         let forked = Agent {
             alarm: Some(Alarm::Forked),
@@ -184,7 +244,7 @@ mod tests {
     fn a_wait_without_end_never_ends() {
         let found = assess(
             &[agent(1, before_end(1))],
-            END,
+            &AWAITED,
             after_end(u64::from(u32::MAX)),
             Duration::MAX,
         );

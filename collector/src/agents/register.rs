@@ -65,7 +65,8 @@ fn new_agent(request: &RegisterRequest, now: Timestamp) -> Registered {
         } else {
             NO_WATERMARK
         },
-        catalog_version: request.catalog_version,
+        // Knowing a catalog is not having counted by it: only frames tell that.
+        catalog_version: 0,
         receipts: Receipts::default(),
         farewell: false,
         retired_at: None,
@@ -113,7 +114,6 @@ fn resume(
         agent_version: request.agent_version.clone(),
         // 2^64 registers do not happen; if they did, the last epoch would be shared, not wrapped.
         epoch: stored.epoch.saturating_add(1),
-        catalog_version: request.catalog_version,
         farewell: false,
         last_seen_at: now,
         ..stored.clone()
