@@ -247,6 +247,7 @@ pub(crate) struct Agent {
     seq: u64,
     previous: Digest,
     events: u64,
+    catalog_version: u64,
 }
 
 impl Agent {
@@ -259,6 +260,7 @@ impl Agent {
             seq: 0,
             previous: Digest::ZERO,
             events: 0,
+            catalog_version: 0,
         }
     }
 
@@ -270,7 +272,7 @@ impl Agent {
         }
     }
 
-    /// Registers and keeps the epoch.
+    /// Registers, and keeps the epoch and the catalog's version.
     pub(crate) async fn register(&mut self, api: &Api) -> Value {
         let position = json!({"seq": self.seq, "digest": self.previous});
         let request = json!({
@@ -279,6 +281,7 @@ impl Agent {
         });
         let reply = api.post("/v1/agents/register", request).await;
         self.epoch = reply["epoch"].as_u64().unwrap();
+        self.catalog_version = reply["catalog"]["version"].as_u64().unwrap();
         reply
     }
 
@@ -303,7 +306,7 @@ impl Agent {
             sealed_at: time(NOW),
             watermark: time(watermark),
             farewell: false,
-            catalog_version: 1,
+            catalog_version: self.catalog_version,
             receipts: Receipts {
                 received: events,
                 accepted: events,
