@@ -206,9 +206,16 @@ async fn import(agent: &Agent, at: i64) -> Result<()> {
     });
     let path = "/v1/imports/past/events?first_line=0";
     let ndjson = Some("application/x-ndjson");
-    let reply = agent.api().send(Method::POST, path, ndjson, line.to_string()).await?.document()?;
+    let reply = agent
+        .api()
+        .send(Method::POST, path, ndjson, line.to_string())
+        .await?
+        .document()?;
     ensure!(reply["accepted"] == 1, "{reply}");
-    agent.api().create("/v1/imports/past/complete", &json!({})).await?;
+    agent
+        .api()
+        .create("/v1/imports/past/complete", &json!({}))
+        .await?;
     Ok(())
 }
 
