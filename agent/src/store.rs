@@ -27,8 +27,8 @@
 //! |              | `import/` id                                      | one import's state                          |
 //! |              | `chunk/` first record                             | last record, bytes and age of a run of journal records |
 //! | `journal`    | record u64 (from 1, no holes)                     | see `store::record`                         |
-//! | `dedup`      | `t` generation u32, record u64                    | ids new since the last checkpoint (open generation) |
-//! |              | `b` generation u32, first fingerprint u128        | 128 sorted ids (closed generation)          |
+//! | `dedup`      | `b` generation u32, first fingerprint u128        | 128 sorted ids (closed generation)          |
+//! | `dedup_bulk` | `t` generation u32, record u64                    | ids new since the last checkpoint (open generation) |
 //! |              | `f` generation u32                                | the closed generation's filter              |
 //! | `open`       | set u64, part u16, customer, meter, window, group | one open partial                            |
 //! | `outbox`     | `m` seq u64                                       | digest, times and counts of a frame         |
@@ -120,16 +120,20 @@ pub(crate) enum Family {
     Meta,
     Journal,
     Dedup,
+    /// Dedup values of up to megabytes, read only at a start. Beside the blocks they would be read with them: a seek
+    /// loads the data block behind its key too.
+    DedupBulk,
     Open,
     Outbox,
     Quarantine,
 }
 
 impl Family {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Meta,
         Self::Journal,
         Self::Dedup,
+        Self::DedupBulk,
         Self::Open,
         Self::Outbox,
         Self::Quarantine,
@@ -140,6 +144,7 @@ impl Family {
             Self::Meta => "meta",
             Self::Journal => "journal",
             Self::Dedup => "dedup",
+            Self::DedupBulk => "dedup_bulk",
             Self::Open => "open",
             Self::Outbox => "outbox",
             Self::Quarantine => "quarantine",

@@ -9,11 +9,20 @@ const TAIL: u8 = b't';
 const BLOCK: u8 = b'b';
 const FILTER: u8 = b'f';
 
+/// Where a tag's values live.
+fn family(tag: u8) -> Family {
+    if tag == BLOCK {
+        Family::Dedup
+    } else {
+        Family::DedupBulk
+    }
+}
+
 impl Batch<'_> {
     /// Adds ids of the open generation that are new since the last checkpoint.
     pub(crate) fn put_tail(&mut self, generation: u32, cursor: u64, entries: &[Entry]) {
         self.put(
-            Family::Dedup,
+            family(TAIL),
             &key::dedup(TAIL, generation, &cursor.to_be_bytes()),
             &block::encode(entries),
         );
@@ -24,11 +33,11 @@ impl Batch<'_> {
         for entries in entries.chunks(block::ENTRIES) {
             if let Some(first) = entries.first() {
                 let key = key::dedup(BLOCK, generation, &first.fingerprint.to_be_bytes());
-                self.put(Family::Dedup, &key, &block::encode(entries));
+                self.put(family(BLOCK), &key, &block::encode(entries));
             }
         }
         self.put(
-            Family::Dedup,
+            family(FILTER),
             &key::dedup(FILTER, generation, &[]),
             &filter.to_bytes(),
         );
@@ -45,7 +54,7 @@ impl Batch<'_> {
     fn delete_tagged(&mut self, tag: u8, generation: u32) {
         let from = key::dedup(tag, generation, &[]);
         let to = key::dedup(tag, generation.saturating_add(1), &[]);
-        self.delete_range(Family::Dedup, &from, &to);
+        self.delete_range(family(tag), &from, &to);
     }
 }
 
@@ -57,7 +66,7 @@ impl Store {
 
     /// A closed generation's filter, built again from its blocks when it does not read back.
     pub(crate) fn filter(&self, generation: u32) -> Result<Filter, StoreError> {
-        let stored = self.get(Family::Dedup, &key::dedup(FILTER, generation, &[]))?;
+        let stored = self.get(family(FILTER), &key::dedup(FILTER, generation, &[]))?;
         match stored.and_then(|bytes| Filter::from_bytes(&bytes)) {
             Some(filter) => Ok(filter),
             None => Ok(Filter::build(&self.dedup_entries(BLOCK, generation)?)),
@@ -68,7 +77,7 @@ impl Store {
         let prefix = key::dedup(tag, generation, &[]);
         let mut entries = Vec::new();
         let mode = IteratorMode::From(&prefix, Direction::Forward);
-        for entry in self.db.iterator_cf(self.family(Family::Dedup), mode) {
+        for entry in self.db.iterator_cf(self.family(family(tag)), mode) {
             let (key, value) = entry?;
             if !key.starts_with(&prefix) {
                 break;
@@ -84,7 +93,7 @@ impl ClosedIds for Store {
 
     fn find(&self, generation: u32, fingerprint: Fingerprint) -> Result<Option<Entry>, StoreError> {
         let wanted = key::dedup(BLOCK, generation, &fingerprint.to_be_bytes());
-        let mut blocks = self.db.raw_iterator_cf(self.family(Family::Dedup));
+        let mut blocks = self.db.raw_iterator_cf(self.family(family(BLOCK)));
         blocks.seek_for_prev(&wanted);
         blocks.status()?;
         let (Some(found), Some(value)) = (blocks.key(), blocks.value()) else {

@@ -56,7 +56,7 @@ pub(super) fn family(family: Family, cache: &Cache) -> ColumnFamilyDescriptor {
     options.set_max_write_buffer_number(BUFFERS_MAX);
     options.set_compression_type(match family {
         // Fingerprints and frames do not compress.
-        Family::Dedup | Family::Outbox => DBCompressionType::None,
+        Family::Dedup | Family::DedupBulk | Family::Outbox => DBCompressionType::None,
         _ => DBCompressionType::Lz4,
     });
     let mut table = BlockBasedOptions::default();
