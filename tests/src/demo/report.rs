@@ -130,7 +130,6 @@ fn name(line: &Value) -> Result<String> {
                 start.chars().take(10).collect::<String>()
             )
         }
-        Some("credit_overage") => format!("{description}, beyond credits"),
         _ => description,
     })
 }
@@ -139,7 +138,7 @@ fn cells(line: &Value) -> Result<Vec<String>> {
     let price = if line["unit_price"].is_null() {
         String::new()
     } else {
-        format!("{} ¢", text(&line["unit_price"])?)
+        unit_price(&text(&line["unit_price"])?)
     };
     let credits = match &line["credits"]["credits_used"] {
         Value::Null => String::new(),
@@ -172,6 +171,15 @@ fn money(cents: &Value) -> Result<String> {
     Ok(format!("{sign}${}.{:02}", cents / 100, cents % 100))
 }
 
+/// A price in cents, of any fineness, as dollars: `0.1` is $0.001.
+fn unit_price(cents: &str) -> String {
+    let (whole, fraction) = cents.split_once('.').unwrap_or((cents, ""));
+    let whole = format!("{whole:0>3}");
+    let (dollars, hundredths) = whole.split_at(whole.len() - 2);
+    let finer = fraction.trim_end_matches('0');
+    format!("${dollars}.{hundredths}{finer}")
+}
+
 fn table() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
@@ -183,5 +191,18 @@ fn right(table: &mut Table, columns: std::ops::RangeInclusive<usize>) {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit_price;
+
+    #[test]
+    fn prices_are_shown_in_dollars_without_losing_a_digit() {
+        assert_eq!(unit_price("0.1"), "$0.001");
+        assert_eq!(unit_price("2.5"), "$0.025");
+        assert_eq!(unit_price("4"), "$0.04");
+        assert_eq!(unit_price("500"), "$5.00");
     }
 }
