@@ -171,6 +171,8 @@ impl Agent {
         self.server
             .stop(self.shutdown_grace / REQUESTS_GRACE_SHARE)
             .await;
+        // A request that outlasted its grace is refused, or it would be acknowledged behind the farewell.
+        self.pipeline.close_door();
 
         // 2. The farewell frame is sealed and sent.
         let drained = tokio::select! {

@@ -237,6 +237,12 @@ impl Pipeline {
         self.shared().poison.reason().map(str::to_owned)
     }
 
+    /// Refuses new submissions from now on, those that wait included; seals still work. A farewell sealed after this
+    /// claims what nothing contradicts.
+    pub fn close_door(&self) {
+        self.shared().door_closed.store(true, Ordering::SeqCst);
+    }
+
     /// Refuses new submissions, finishes those that wait, checkpoints, joins the threads. Does not seal.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ impl Shared {
         submission: Submission,
         reply: SubmitReply,
     ) -> Result<(), SubmitError> {
-        if self.stopping.load(Ordering::SeqCst) {
+        if self.stopping.load(Ordering::SeqCst) || self.door_closed.load(Ordering::SeqCst) {
             return Err(SubmitError::Stopping);
         }
         if let Some(reason) = self.short_of_space() {

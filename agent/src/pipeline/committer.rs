@@ -11,7 +11,7 @@ use submeter_common::time::Timestamp;
 
 use super::shared::{Shared, lock};
 use super::work::{Command, Job, SealOrder, SubmitReply, Work};
-use super::{SealReason, Submission};
+use super::{SealReason, Submission, SubmitError};
 use crate::store::{Durability, StoreError, record};
 use group::Group;
 pub(super) use imports::oldest_open;
@@ -73,6 +73,13 @@ impl Committer {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
+        if shared.door_closed.load(Ordering::SeqCst) {
+            // They passed admission just before: a farewell may claim already that nothing comes after it.
+            for (_, reply) in waiting.drain(..) {
+                let _ = reply.send(Err(SubmitError::Stopping));
+            }
+            return Ok(());
+        }
         let mut group = Group::new(&shared.store, self.next_record);
         let mut answers = Vec::with_capacity(waiting.len());
         {

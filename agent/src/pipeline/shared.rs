@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) committed: AtomicU64,
     pub(super) disk_free: AtomicU64,
     pub(super) stopping: AtomicBool,
+    /// Nothing is accepted any more, but what was accepted is still sealed.
+    pub(super) door_closed: AtomicBool,
 }
 
 /// What recovery found, for the threads to go on with.
@@ -94,6 +96,7 @@ impl Shared {
             committed: AtomicU64::new(0),
             disk_free: AtomicU64::new(u64::MAX),
             stopping: AtomicBool::new(false),
+            door_closed: AtomicBool::new(false),
             config,
         }
     }

@@ -91,6 +91,8 @@ impl Aggregator {
         }
         self.progress.sealed = position.into();
         self.progress.sealed_receipts.accepted = accepted;
+        // What was claimed stood on frames that are open again: nothing is claimed before they are sealed anew.
+        self.progress.watermark = None;
         let mut frames = lock(&shared.frames);
         frames.restart(position, accepted);
         batch.put_acknowledged(&frames.acknowledged);

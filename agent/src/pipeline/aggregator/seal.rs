@@ -74,7 +74,7 @@ impl Aggregator {
             if let Some(full) = rows.add(part, self.row_of(open)) {
                 metas.push(put_frame(
                     &mut batch,
-                    seal.freeze(full, self.claim_between())?,
+                    seal.freeze(full, self.claim_between(order))?,
                 ));
             }
         }
@@ -104,7 +104,7 @@ impl Aggregator {
                 partial,
             };
             if let Some(full) = rows.add(key.part, row) {
-                let frozen = seal.freeze(full, self.claim_between())?;
+                let frozen = seal.freeze(full, self.claim_between(order))?;
                 self.write_between(&seal, frozen, &gathered)?;
                 gathered.clear();
             }
@@ -131,10 +131,12 @@ impl Aggregator {
         }
     }
 
-    /// A frame that is not the last of its seal claims nothing new.
-    fn claim_between(&self) -> Claim {
+    /// A frame that is not the last of its seal claims nothing new; and when the last one takes a claim back (an import
+    /// has begun, or who said farewell has returned), it claims no more than that, for the rows behind it may be as old.
+    fn claim_between(&self, order: &SealOrder) -> Claim {
+        let before = self.progress.watermark.unwrap_or(Timestamp::from_micros(0));
         Claim {
-            watermark: self.progress.watermark.unwrap_or(Timestamp::from_micros(0)),
+            watermark: before.min(order.watermark),
             farewell: false,
             accepted: self.progress.sealed_receipts.accepted,
         }

@@ -132,3 +132,75 @@ async fn what_a_previous_life_left_open_is_sealed_at_a_late_start() {
         "nothing open, nothing sealed at {again}"
     );
 }
+
+#[tokio::test]
+async fn a_frame_that_others_of_its_seal_follow_claims_no_more_than_the_last_one() {
+    let mut kit = Kit::new();
+    kit.config.frame_rows_max = 1;
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    pipeline
+        .set_catalog(catalog(1, &[meter(AggregationKind::Sum)]))
+        .await
+        .unwrap();
+    // A farewell claims everything up to now; who comes back takes what is older.
+    collect(&pipeline, &mut collector).await;
+    pipeline.stop().await.unwrap();
+    drop(pipeline);
+    let pipeline = kit.open();
+    let older = kit.now().saturating_sub(seconds(600));
+    let events = [event("a", "one", older, 1), event("b", "two", older, 2)];
+    submit(&pipeline, &events).await.unwrap();
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    let first = collector.headers.len();
+    collector.drain(&pipeline.outbox());
+    let claims: Vec<_> = collector.headers[first..]
+        .iter()
+        .map(|header| header.watermark)
+        .collect();
+    assert_eq!(claims.len(), 2);
+    assert!(claims.iter().all(|claim| *claim <= older), "{claims:?}");
+}
+
+#[tokio::test]
+async fn a_new_identity_claims_nothing_before_its_first_frame() {
+    let mut kit = Kit::new();
+    kit.config.frame_rows_max = 1;
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    pipeline
+        .set_catalog(catalog(1, &[meter(AggregationKind::Sum)]))
+        .await
+        .unwrap();
+    let older = at("2026-01-10T10:58:30Z");
+    let events = [event("a", "one", older, 1), event("b", "two", older, 2)];
+    submit(&pipeline, &events).await.unwrap();
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    assert!(pipeline.status().watermark > Some(older));
+    // The frames never arrived; their rows are open again.
+    pipeline.new_identity().await.unwrap();
+    assert_eq!(pipeline.status().watermark, None);
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    collector.drain(&pipeline.outbox());
+    let [first, .., last] = &collector.headers[..] else {
+        panic!("two rows make two frames");
+    };
+    assert!(first.watermark <= older, "{}", first.watermark);
+    assert!(last.watermark > older);
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_after_the_door_is_closed() {
+    let kit = Kit::new();
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
+        .await
+        .unwrap();
+    pipeline.close_door();
+    let late = submit(&pipeline, &[event("b", "cus", kit.now(), 2)]).await;
+    assert!(matches!(late, Err(SubmitError::Stopping)), "{late:?}");
+    collect(&pipeline, &mut collector).await;
+    assert_eq!(collector.newest().receipts.accepted, 1);
+    pipeline.stop().await.unwrap();
+}
