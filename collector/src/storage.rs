@@ -15,6 +15,7 @@ mod audit;
 mod books;
 mod catalog;
 mod customer;
+mod health;
 mod invoice;
 mod key;
 mod page;
@@ -27,6 +28,7 @@ pub use agent::{AgentStore, Registration, RetireOutcome};
 pub use audit::{AuditEntry, AuditRecord, AuditStore};
 pub use catalog::{CatalogSnapshot, CatalogStore};
 pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};
+pub use health::HealthStore;
 pub use invoice::{InvoiceFilter, InvoiceStore, SettleOutcome};
 pub use key::{KeyStore, RevokeOutcome};
 pub use page::Page;
@@ -71,6 +73,7 @@ pub trait Storage:
     + AuditStore
     + CatalogStore
     + CustomerStore
+    + HealthStore
     + InvoiceStore
     + KeyStore
     + SubscriptionStore
@@ -83,6 +86,7 @@ impl<T> Storage for T where
         + AuditStore
         + CatalogStore
         + CustomerStore
+        + HealthStore
         + InvoiceStore
         + KeyStore
         + SubscriptionStore

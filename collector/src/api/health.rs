@@ -14,9 +14,12 @@ pub(super) async fn healthz() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: the store answers too.
+/// `GET /readyz`: the store reads and writes too.
 pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
-    state.storage.catalog().await?;
+    state.storage.health().await.map_err(|error| {
+        tracing::warn!(%error, "not ready: the storage is not well");
+        ApiError::unavailable("the storage cannot serve now; the collector's log says why")
+    })?;
     Ok(Json(json!({ "status": "ready" })))
 }
 

@@ -39,6 +39,7 @@ mod codec;
 mod customer;
 mod database;
 mod frames;
+mod health;
 mod invoice;
 mod key;
 mod open;

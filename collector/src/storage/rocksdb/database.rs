@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use ::rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions};
@@ -63,6 +64,8 @@ pub(super) struct Database {
     pub(super) api_keys: RwLock<HashMap<KeyHash, ApiKey>>,
     /// All agents by number.
     pub(super) roster: RwLock<Roster>,
+    /// Whether the last write failed.
+    pub(super) write_failed: AtomicBool,
     // Dropped last, so that nobody else opens a database that is still closing.
     _lock: File,
 }
@@ -76,6 +79,7 @@ impl Database {
             catalog: RwLock::default(),
             api_keys: RwLock::default(),
             roster: RwLock::default(),
+            write_failed: AtomicBool::new(false),
             _lock: lock,
         };
         let counters: Counters = database.meta(key::COUNTERS)?.unwrap_or_default();
@@ -227,6 +231,17 @@ impl Database {
             .transpose()
     }
 
+    /// Reads one record that is always there.
+    pub(super) fn check_readable(&self) -> Result<(), StorageError> {
+        let found: Option<u32> = self.meta(key::FORMAT)?;
+        found.map(|_| ()).ok_or_else(|| {
+            codec::corrupt(
+                "format version",
+                "it was written when the store was made, and is gone",
+            )
+        })
+    }
+
     fn read_api_keys(&self) -> Result<HashMap<KeyHash, ApiKey>, StorageError> {
         let keys: Vec<ApiKey> = self.documents(Kind::ApiKey)?;
         Ok(keys.into_iter().map(|key| (key.hash, key)).collect())
@@ -246,6 +261,10 @@ pub(super) fn failed(error: ::rocksdb::Error) -> StorageError {
 
 /// Locks that a panicking thread held may guard half-made decisions: from then on only a restart helps.
 pub(super) fn poisoned<T>(_: std::sync::PoisonError<T>) -> StorageError {
+    half_way()
+}
+
+pub(super) fn half_way() -> StorageError {
     StorageError::Unavailable(
         "an earlier operation failed half-way; restart the collector".to_owned(),
     )

@@ -59,13 +59,25 @@ impl FrameQueue {
     }
 }
 
-impl Drop for FrameQueue {
-    fn drop(&mut self) {
+impl FrameQueue {
+    /// Tells whether the thread is gone, so that no frame will be applied.
+    pub(super) fn has_ended(&self) -> bool {
+        self.jobs.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
+    /// Lets the thread finish what it has been given, and waits for it. No further frame is taken.
+    pub(super) fn end(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so, and its jobs were answered by their closed channels.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for FrameQueue {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
 
 use ::rocksdb::WriteBatch;
 use serde::de::DeserializeOwned;
@@ -138,10 +139,23 @@ impl<'a> Transaction<'a> {
             self.batch
                 .put_cf(self.database.family(Family::Meta), key::COUNTERS, bytes);
         }
+        self.write()
+    }
+
+    /// Writes the counters as they are, to find out whether a write succeeds.
+    pub(super) fn probe(mut self) -> Result<(), StorageError> {
+        let bytes = codec::encode_document(&self.counters)?;
+        self.batch
+            .put_cf(self.database.family(Family::Meta), key::COUNTERS, bytes);
+        self.write()
+    }
+
+    fn write(mut self) -> Result<(), StorageError> {
+        let written = self.database.db.write_opt(self.batch, &open::synced());
         self.database
-            .db
-            .write_opt(self.batch, &open::synced())
-            .map_err(failed)?;
+            .write_failed
+            .store(written.is_err(), Ordering::Relaxed);
+        written.map_err(failed)?;
         *self.committed = self.counters;
         Ok(())
     }
