@@ -6,7 +6,7 @@ use submeter_common::meter::{Aggregation, AggregationKind, Meter};
 use crate::Engine;
 use crate::builders::{NEW_YEAR, meter};
 
-fn definition(id: &str) -> Meter {
+pub(crate) fn definition(id: &str) -> Meter {
     Meter {
         id: meter(id),
         name: "Calls".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use submeter_collector::agents::Alarm;
 use submeter_collector::merge::FrameOutcome;
 use submeter_collector::storage::{
-    AgentStore, IncomingFrame, Page, RetireOutcome, Storage, UsageStore,
+    AgentStore, CatalogStore, IncomingFrame, Page, PutOutcome, RetireOutcome, Storage, UsageStore,
 };
 use submeter_common::id::Digest;
 use submeter_common::protocol::{Position, RegisterStatus};
@@ -17,6 +17,7 @@ use crate::builders::{
     NEW_YEAR, Sender, agent_id, count, customer, events, is_applied, meter, minute, period, row,
     sum,
 };
+use crate::catalog::definition;
 
 async fn send(store: &impl Storage, frame: &IncomingFrame) -> FrameOutcome {
     store.apply_frame(frame.clone()).await.unwrap()
@@ -306,6 +307,31 @@ pub(crate) async fn rows_that_do_not_fit_are_set_aside_and_the_position_advances
         FrameOutcome::Duplicate { .. }
     ));
     assert_eq!(store.quarantined(Page::new(0, 10)).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_row_of_another_aggregation_than_its_meters_poisons_no_total<E: Engine>() {
+    let engine = E::new();
+    let store = engine.open();
+    let written = store.put_meter(None, &definition("calls")).await.unwrap();
+    assert_eq!(written, PutOutcome::Written);
+    let mut sender = Sender::registered(1, &*store).await;
+    // The first row of its day: nothing is stored that it could contradict.
+    let wrong = sender.seal(vec![row("acme", "calls", minute(0), sum(5, "1"))]);
+    let outcome = send(&*store, &wrong).await;
+    assert!(
+        matches!(
+            outcome,
+            FrameOutcome::Applied {
+                rows: 0,
+                quarantined: 1,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
+    let right = sender.seal(vec![row("acme", "calls", minute(0), count(2))]);
+    assert!(is_applied(&send(&*store, &right).await));
+    assert_eq!(events(&*store, "acme", "calls", period(0, 1440)).await, 2);
 }
 
 pub(crate) async fn receipts_that_do_not_add_up_are_recorded_and_the_usage_counts<E: Engine>() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::json;
+use submeter_common::aggregate::AggregateError;
 use submeter_common::id::{AgentId, Digest};
 use submeter_common::protocol::{Frame, Position, Row};
 
@@ -16,7 +17,7 @@ use crate::agents::{Agent, Alarm};
 use crate::merge::FrameOutcome;
 use crate::merge::conservation;
 use crate::merge::sequence::{self, Decision, Link};
-use crate::storage::{AuditEntry, IncomingFrame, QuarantinedRow, StorageError};
+use crate::storage::{AuditEntry, CatalogSnapshot, IncomingFrame, QuarantinedRow, StorageError};
 use crate::usage::Cell;
 
 /// Digests of an agent's last frames that are kept, to tell a repeated frame from a twin's. One frame is
@@ -146,6 +147,7 @@ impl<'a> Group<'a> {
             });
         }
         let mut cells = Cells::load(notes, self.write.database)?;
+        let catalog = self.write.database.current_catalog()?;
         let mut outcomes = Vec::with_capacity(judged.len());
         for ((incoming, outcome), places) in frames.iter().zip(judged).zip(places) {
             let FrameOutcome::Applied {
@@ -161,7 +163,9 @@ impl<'a> Group<'a> {
             let number = self.write.database.agent_number(header.agent_id)?;
             let (mut rows, mut quarantined) = (0_u64, 0_u64);
             for (row, places) in incoming.frame.rows.iter().zip(places) {
-                match cells.merge(row, places, number, header.seq) {
+                let merged = check_aggregation(&catalog, row)
+                    .and_then(|()| cells.merge(row, places, number, header.seq));
+                match merged {
                     Ok(()) => rows += 1,
                     Err(reason) => {
                         self.set_aside(incoming, row, reason)?;
@@ -313,6 +317,19 @@ impl<'a> Group<'a> {
         self.write
             .put_document_at(&Key::of_numbered(Kind::Quarantine, number), &stored)
     }
+}
+
+/// Refuses a row of another aggregation than its meter's: where it is the first of its day nothing stored contradicts it,
+/// and the meter's right rows would be set aside after it. Rows of a meter that the catalog does not have are kept.
+fn check_aggregation(catalog: &CatalogSnapshot, row: &Row) -> Result<(), String> {
+    let Some(meter) = catalog.meters.get(&row.meter_id) else {
+        return Ok(());
+    };
+    let (expected, found) = (meter.aggregation.kind, row.partial.kind());
+    if expected == found {
+        return Ok(());
+    }
+    Err(AggregateError::KindMismatch { expected, found }.to_string())
 }
 
 /// A row that was set aside, with its usage, so that nothing is lost by the refusal.
