@@ -101,6 +101,7 @@ mod rocksdb {
             a_repeated_frame_of_long_ago_is_recognised,
             what_was_answered_survives_a_restart_and_a_kill,
             rows_that_do_not_fit_are_set_aside_and_the_position_advances,
+            a_row_of_another_aggregation_than_its_meters_poisons_no_total,
             receipts_that_do_not_add_up_are_recorded_and_the_usage_counts,
             registers_are_judged_and_recorded,
             a_retired_agent_is_fenced_until_it_registers_and_never_waited_for,
@@ -108,6 +109,7 @@ mod rocksdb {
         usage::{
             any_range_of_minutes_is_the_sum_of_its_minutes,
             a_series_is_cut_to_its_range_and_bounded,
+            a_series_costs_what_it_holds_and_not_what_it_spans,
             sources_name_every_event,
             a_frame_is_in_a_total_whole_or_not_at_all,
             usage_of_the_unknown_is_kept,

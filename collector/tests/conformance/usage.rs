@@ -7,6 +7,7 @@ use submeter_collector::storage::{Storage, UsageStore};
 use submeter_collector::usage::Granularity;
 use submeter_common::aggregate::{Group, Partial};
 use submeter_common::protocol::Row;
+use submeter_common::time::{Period, Window};
 
 use crate::Engine;
 use crate::builders::{
@@ -118,6 +119,41 @@ pub(crate) async fn any_range_of_minutes_is_the_sum_of_its_minutes<E: Engine>() 
             );
         }
     }
+}
+
+pub(crate) async fn a_series_costs_what_it_holds_and_not_what_it_spans<E: Engine>() {
+    let engine = E::new();
+    let store = engine.open();
+    filled(&*store, 7).await;
+    let centuries = Period {
+        start: Window::from_minute(0).start(),
+        end: Window::from_minute(200_000_000).start(),
+    };
+    let begun = std::time::Instant::now();
+    let points = store
+        .series(
+            &customer("acme"),
+            &meter("calls"),
+            centuries,
+            Granularity::Minute,
+            10,
+        )
+        .await
+        .unwrap();
+    assert_eq!(points.len(), 10);
+    let nobody = store
+        .series(
+            &customer("nobody"),
+            &meter("calls"),
+            centuries,
+            Granularity::Minute,
+            10,
+        )
+        .await
+        .unwrap();
+    assert!(nobody.is_empty());
+    let took = begun.elapsed();
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
 }
 
 pub(crate) async fn a_series_is_cut_to_its_range_and_bounded<E: Engine>() {

@@ -1,6 +1,7 @@
 //! Reading usage: the fewest cells of a range, merged by group.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use ::rocksdb::{DB, IteratorMode, ReadOptions, SnapshotWithThreadMode};
 use async_trait::async_trait;
@@ -34,8 +35,9 @@ impl UsageStore for RocksStore {
             let range = Minutes::of(period);
             let view = View::new(database, &prefix);
             for segment in decompose(range.start, range.end, Level::Day) {
-                view.read(segment, |_, group, cell| {
-                    add(&mut totals, group.to_vec(), &cell)
+                // All of it: a total has never enough.
+                let _ = view.read(segment, |_, group, cell| {
+                    add(&mut totals, group.to_vec(), &cell).map(ControlFlow::Continue)
                 })?;
             }
             totals
@@ -108,12 +110,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Hands out the cells of a segment in order of time, then group.
+    /// Hands out the cells of a segment in order of time, then group, until `take` has enough.
     fn read(
         &self,
         segment: Segment,
-        mut take: impl FnMut(i32, &[u8], Cell) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+        mut take: impl FnMut(i32, &[u8], Cell) -> Result<ControlFlow<()>, StorageError>,
+    ) -> Result<ControlFlow<()>, StorageError> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(
             self.prefix
@@ -139,13 +141,16 @@ impl<'a> View<'a> {
                 .and_then(CellSuffix::decode);
             let suffix =
                 suffix.ok_or_else(|| codec::corrupt("key of a cell", key.escape_ascii()))?;
-            take(
+            let taken = take(
                 suffix.minute,
                 suffix.group,
                 roster.named(codec::decode_cell(&bytes)?),
             )?;
+            if taken.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -165,13 +170,22 @@ fn series(
     limit: usize,
 ) -> Result<Vec<UsagePoint>, StorageError> {
     let mut points: BTreeMap<(i32, Vec<u8>), Cell> = BTreeMap::new();
-    for step in steps(range, level) {
-        if points.len() >= limit {
+    for segment in decompose(range.start, range.end, level) {
+        let read = view.read(segment, |minute, group, cell| {
+            let start = level.start_of(minute);
+            // A step is read whole: the cells of its first minutes and hours alone would be too little of it.
+            let begins = points
+                .last_key_value()
+                .is_none_or(|((last, _), _)| *last < start);
+            if begins && points.len() >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            add(&mut points, (start, group.to_vec()), &cell)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if read.is_break() {
             break;
         }
-        view.read(step, |minute, group, cell| {
-            add(&mut points, (level.start_of(minute), group.to_vec()), &cell)
-        })?;
     }
     let point = |((start, group), cell): ((i32, Vec<u8>), Cell)| {
         let period = Period {
@@ -186,30 +200,6 @@ fn series(
     };
     points.into_iter().take(limit).map(point).collect()
 }
-
-/// Cuts the range so that a read can stop between two steps of the series: edges by minute or hour, the
-/// middle in runs of at most [`RUN_CELLS`] cells.
-fn steps(range: Minutes, level: Level) -> impl Iterator<Item = Segment> {
-    decompose(range.start, range.end, level)
-        .into_iter()
-        .flat_map(|segment| {
-            let run = segment.level.minutes().saturating_mul(RUN_CELLS);
-            let mut start = segment.start;
-            std::iter::from_fn(move || {
-                let end = start.saturating_add(run).min(segment.end);
-                let next = (start < end).then_some(Segment {
-                    start,
-                    end,
-                    ..segment
-                });
-                start = end;
-                next
-            })
-        })
-}
-
-/// Cells between two looks at the limit.
-const RUN_CELLS: i32 = 60;
 
 impl Granularity {
     const fn level(self) -> Level {
