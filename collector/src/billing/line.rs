@@ -77,7 +77,7 @@ pub(super) fn credit_overage(
     let amount_exact = &used.overage_billed * price;
     let amount = round_half_away(&amount_exact)?;
     Ok(Some(InvoiceLine {
-        description: format!("{}: {} beyond the credits", meter.name, used.unit),
+        description: format!("{} (beyond the credits)", meter.name),
         measurement_unit: Some(used.unit.clone()),
         quantity: used.overage_credits.clone(),
         billed_quantity: used.overage_billed.clone(),
