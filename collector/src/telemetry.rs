@@ -4,7 +4,7 @@
 //! Metrics are kept in process and rendered for Prometheus by `GET /metrics`.
 
 use std::io::IsTerminal as _;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -26,6 +26,8 @@ pub mod metric {
     pub const FRAME_ROWS: &str = "submeter_collector_frame_rows_total";
     /// Rows set aside because they could not be merged.
     pub const ROWS_QUARANTINED: &str = "submeter_collector_rows_quarantined_total";
+    /// Frames whose receipts contradict themselves or those before.
+    pub const FRAMES_UNCONSERVED: &str = "submeter_collector_frames_unconserved_total";
     /// Agents registered, by what the collector made of them.
     pub const REGISTERS: &str = "submeter_collector_registers_total";
     /// Runs of the billing job, by outcome.
@@ -88,14 +90,17 @@ pub fn start_logging(format: LogFormat) {
     }
 }
 
-static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// Starts the metrics recorder of this process, or returns the one that runs.
 ///
 /// # Errors
 /// When another recorder was installed in this process.
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
-    if let Some(handle) = RECORDER.get() {
+    // Held while the recorder is installed: whoever comes meanwhile gets this one, and not the error that there is one. A
+    // panic leaves either none or a whole one.
+    let mut recorder = RECORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*recorder {
         return Ok(handle.clone());
     }
     let handle = PrometheusBuilder::new()
@@ -103,15 +108,9 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
             Matcher::Full(metric::REQUEST_SECONDS.to_owned()),
             &SECONDS_BUCKETS,
         )?
-        .install_recorder();
-    match handle {
-        Ok(handle) => {
-            describe();
-            Ok(RECORDER.get_or_init(|| handle).clone())
-        }
-        // Two threads may get here at once; the loser takes the winner's.
-        Err(error) => RECORDER.get().cloned().ok_or(error),
-    }
+        .install_recorder()?;
+    describe();
+    Ok(recorder.insert(handle).clone())
 }
 
 fn describe() {
@@ -131,6 +130,10 @@ fn describe() {
         metric::ROWS_QUARANTINED,
         "Rows set aside because they could not be merged."
     );
+    describe_counter!(
+        metric::FRAMES_UNCONSERVED,
+        "Frames whose receipts contradict themselves or those before."
+    );
     describe_counter!(metric::REGISTERS, "Registers of agents, by status.");
     describe_counter!(metric::BILLING_RUNS, "Runs of the billing job, by outcome.");
     describe_counter!(metric::PERIODS_CLOSED, "Billing periods closed.");
@@ -138,4 +141,25 @@ fn describe() {
         metric::PERIODS_FAILED,
         "Billing periods that cannot be closed, as of the last run."
     );
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::start_metrics;
+    use std::sync::Barrier;
+
+    #[test]
+    fn collectors_that_start_at_once_share_one_recorder() {
+        let start = Barrier::new(16);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    start.wait();
+                    start_metrics().unwrap();
+                });
+            }
+        });
+    }
 }

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use super::access::Caller;
 use super::body::{self, JsonBody};
 use super::error::{ApiError, X_SHOULD_RETRY};
+use super::field::check_name;
 use super::query::Query;
 use super::reply::Items;
 use super::state::ApiState;
@@ -28,6 +29,7 @@ use crate::agents::{Agent, Alarm};
 use crate::merge::FrameOutcome;
 use crate::storage::{IncomingFrame, RetireOutcome};
 use crate::telemetry::metric;
+use crate::usage::source::Contributor as _;
 
 /// Frames that are decoded and applied at once. Compressed they are small, and a connection each could wait; it is the
 /// rows that take memory. As many as the storage takes in one group, so that no sync is shared by fewer than it could.
@@ -88,6 +90,7 @@ pub(super) async fn register(
     State(state): State<ApiState>,
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<Json<RegisterReply>, ApiError> {
+    check_identity(&request)?;
     let now = state.now();
     let registration = state.storage.register(&request, now).await?;
     let status = registration.status;
@@ -102,6 +105,17 @@ pub(super) async fn register(
         catalog,
         now,
     }))
+}
+
+/// The nil id is how the sources of usage name all agents beyond those that they name one by one; no agent may have it.
+fn check_identity(request: &RegisterRequest) -> Result<(), ApiError> {
+    if request.agent_id == AgentId::OTHERS {
+        return Err(ApiError::field(
+            "agent_id",
+            "expected a random id, found the nil one",
+        ));
+    }
+    check_name("agent_version", &request.agent_version)
 }
 
 fn status_label(status: RegisterStatus) -> &'static str {
@@ -163,6 +177,7 @@ pub(super) async fn frames(
     };
     let outcome = state.storage.apply_frame(incoming).await?;
     count(outcome, size);
+    warn(agent_id, outcome);
     reply(&state, agent_id, outcome).await
 }
 
@@ -272,11 +287,15 @@ async fn reply(
 fn count(outcome: FrameOutcome, size: usize) {
     let result = match outcome {
         FrameOutcome::Applied {
-            rows, quarantined, ..
+            rows,
+            quarantined,
+            unconserved,
+            ..
         } => {
             counter!(metric::FRAME_BYTES).increment(size as u64);
             counter!(metric::FRAME_ROWS).increment(rows);
             counter!(metric::ROWS_QUARANTINED).increment(quarantined);
+            counter!(metric::FRAMES_UNCONSERVED).increment(u64::from(unconserved));
             "applied"
         }
         FrameOutcome::Duplicate { .. } => "duplicate",
@@ -286,6 +305,26 @@ fn count(outcome: FrameOutcome, size: usize) {
         FrameOutcome::UnknownAgent => "unknown_agent",
     };
     counter!(metric::FRAMES, "result" => result).increment(1);
+}
+
+/// Says what of an applied frame a person has to look at.
+fn warn(agent: AgentId, outcome: FrameOutcome) {
+    let FrameOutcome::Applied {
+        applied,
+        quarantined,
+        unconserved,
+        ..
+    } = outcome
+    else {
+        return;
+    };
+    let seq = applied.seq;
+    if quarantined > 0 {
+        tracing::error!(%agent, seq, rows = quarantined, "rows of a frame were set aside: their usage is not billed");
+    }
+    if unconserved {
+        tracing::error!(%agent, seq, "an agent's receipts do not add up: it lost or invented events, or went back to an older state");
+    }
 }
 
 /// `GET /v1/agents`, by id.

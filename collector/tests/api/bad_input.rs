@@ -417,6 +417,38 @@ async fn a_customer_id_that_is_taken_is_a_conflict_no_retry_cures() {
 }
 
 #[tokio::test]
+async fn bad_registers_are_refused() {
+    let running = Running::start().await;
+    let nothing = json!({"seq": 0, "digest": "0".repeat(64)});
+    let good = json!({
+        "agent_id": "018f0000-0000-7000-8000-000000000001",
+        "state_nonce": "018f0000-0000-7000-8000-000000000002",
+        "boot_id": "018f0000-0000-7000-8000-000000000003",
+        "agent_version": "1", "catalog_version": 0,
+        "acknowledged": nothing, "sealed": nothing, "watermark": "2026-03-01T00:00:00Z",
+    });
+    let p = "/v1/agents/register";
+    let nil = json!("00000000-0000-0000-0000-000000000000");
+    let version = |text: &str| with(&good, "/agent_version", json!(text));
+    #[rustfmt::skip]
+    check(
+        &running,
+        vec![
+            case(p, with(&good, "/agent_id", nil), 422, "INVALID_FIELD", "agent_id"),
+            case(p, with(&good, "/agent_id", json!("me")), 422, "INVALID_FIELD", "agent_id"),
+            case(p, version(""), 422, "INVALID_FIELD", "agent_version"),
+            case(p, version("1\n"), 422, "INVALID_FIELD", "agent_version"),
+            case(p, version(&"1".repeat(257)), 422, "INVALID_FIELD", "agent_version"),
+            case(p, with(&good, "/sealed/seq", json!(-1)), 422, "INVALID_FIELD", "sealed.seq"),
+            case(p, without(&good, "/watermark"), 422, "MISSING_FIELD", "watermark"),
+        ],
+    )
+    .await;
+    assert_eq!(running.api.fetch("/v1/agents").await["items"], json!([]));
+    running.api.post(p, good).await;
+}
+
+#[tokio::test]
 async fn bad_subscriptions_are_refused() {
     let running = Running::start().await;
     let api = &running.api;

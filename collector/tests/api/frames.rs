@@ -100,6 +100,26 @@ async fn frames_out_of_their_chain_are_refused_and_count_nothing() {
 }
 
 #[tokio::test]
+async fn receipts_that_do_not_add_up_are_counted() {
+    let running = Running::start().await;
+    let meter = running.api.counter("calls").await;
+    let mut agent = Agent::new(1);
+    agent.register(&running.api).await;
+    let mut frame = agent.frame(vec![counted("ada", &meter, AT, Group::none(), 7)], AT);
+    frame.header.receipts.received += 1;
+    let bytes = encode_frame(&frame).unwrap().0;
+    agent.send(&running.api, bytes).await.expect_success();
+    assert_eq!(quantity(&running, &meter).await, "7", "the usage counts");
+    let metrics = running.api.fetch("/metrics").await;
+    let counted = metrics
+        .as_str()
+        .unwrap()
+        .lines()
+        .any(|line| line.starts_with("submeter_collector_frames_unconserved_total "));
+    assert!(counted, "{metrics}");
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_frame_of_this_agent_are_refused() {
     let running = Running::start().await;
     let mut agent = Agent::new(1);
