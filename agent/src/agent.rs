@@ -120,6 +120,7 @@ impl Agent {
                 shutdown_grace: config.shutdown_grace.0,
             }),
             Err(error) => {
+                flusher.stop().await;
                 close_store(&pipeline).await;
                 Err(error)
             }

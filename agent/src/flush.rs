@@ -168,6 +168,13 @@ impl Flusher {
         self.handle.clone()
     }
 
+    /// Ends without a farewell, and lets go of the pipeline before it returns.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // Whether it panicked does not matter to who gives up.
+        let _ = self.task.await;
+    }
+
     /// Seals the farewell frame and sends what is left until `deadline`. What does not get through stays on disk.
     pub async fn drain(self, deadline: Instant) -> Result<Drained, PipelineError> {
         drop(self.stop);
