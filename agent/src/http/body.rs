@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -185,18 +185,20 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Result<String, ApiError> {
             return Err(unsupported(header, "charset=utf-8"));
         }
     }
-    if headers.contains_key(axum::http::header::CONTENT_ENCODING) {
-        return Err(unsupported(
-            "Content-Encoding",
-            "a body that is not compressed",
-        ));
+    if let Some(encoding) = headers.get(CONTENT_ENCODING) {
+        let message =
+            format!("Content-Encoding is {encoding:?}, expected a body that is not compressed");
+        return Err(unsupported_media_type(message));
     }
     Ok(media_type)
 }
 
 /// 415, naming what was expected.
 pub(crate) fn unsupported(found: &str, expected: &str) -> ApiError {
-    let message = format!("Content-Type is {found:?}, expected {expected}");
+    unsupported_media_type(format!("Content-Type is {found:?}, expected {expected}"))
+}
+
+fn unsupported_media_type(message: String) -> ApiError {
     ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "UNSUPPORTED_MEDIA_TYPE",

@@ -647,6 +647,27 @@ async fn a_body_cut_off_on_the_wire_and_noise_leave_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_body_is_refused_by_its_own_name() {
+    let (_directory, agent) = alone().await;
+    for path in ["/events/ingest", "/v1/events"] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\n"
+        );
+        let reply = raw(
+            &agent,
+            format!("{head}content-length: 2\r\n\r\n\x1f\x0b").as_bytes(),
+        )
+        .await;
+        assert!(reply.starts_with("HTTP/1.1 415"), "{reply}");
+        assert!(
+            reply.contains("Content-Encoding is \\\"gzip\\\""),
+            "{reply}"
+        );
+    }
+    untouched(&agent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_beyond_the_memory_for_them_are_asked_to_come_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let mut config = config(directory.path(), crate::harness::NOBODY);
