@@ -5,6 +5,7 @@ mod client;
 mod flush;
 mod import;
 mod run;
+mod say;
 mod settings;
 mod status;
 

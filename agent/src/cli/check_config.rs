@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::say::say;
 use super::settings::Settings;
 use super::{EXIT_OK, Outcome};
 use crate::config::Config;
@@ -15,9 +16,9 @@ pub(super) struct CheckConfig {
 impl CheckConfig {
     pub(super) fn execute(self) -> Outcome {
         let config = self.settings.load()?;
-        print!("{}", config.to_toml());
-        println!("# the collector's key: {}", key(&config));
-        println!("# the ingest token: {}", token(&config));
+        say(config.to_toml().trim_end())?;
+        say(format_args!("# the collector's key: {}", key(&config)))?;
+        say(format_args!("# the ingest token: {}", token(&config)))?;
         Ok(EXIT_OK)
     }
 }

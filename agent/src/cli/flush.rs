@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::client::Target;
+use super::say::say;
 use super::{EXIT_FRAMES_LEFT, EXIT_OK, Outcome};
 use crate::admin::FlushReply;
 use crate::config::Span;
@@ -42,17 +43,17 @@ impl Flush {
             };
             let reply: FlushReply = client.post(&path, Duration::from_secs(seconds)).await?;
             if reply.complete {
-                println!(
+                say(format_args!(
                     "flushed: the collector holds everything up to frame {}",
                     reply.sealed.seq
-                );
+                ))?;
                 return Ok(EXIT_OK);
             }
             if !self.wait {
-                println!(
+                say(format_args!(
                     "sealed up to frame {}, the collector holds up to {}; the rest is on its way",
                     reply.sealed.seq, reply.acknowledged.seq
-                );
+                ))?;
                 return Ok(EXIT_OK);
             }
             let why = reply

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
 use super::client::{AgentClient, ClientError, Target};
+use super::say::say;
 use super::{EXIT_DATA, EXIT_OK, Failure, Outcome};
 use crate::config::Span;
 use crate::ingest::imports::BeginImport;
@@ -87,22 +88,22 @@ impl Import {
         };
         let state: ImportState = client.post_json("/v1/imports", &begin).await?;
         if state.complete {
-            println!(
+            say(format_args!(
                 "{} was imported before: {} lines",
                 self.file.display(),
                 state.lines_done
-            );
+            ))?;
             return Ok(EXIT_OK);
         }
         if state.lines_done > 0 {
-            println!("going on after line {}", state.lines_done);
+            say(format_args!("going on after line {}", state.lines_done))?;
         }
         let progress = progress_bar(bytes);
         let totals = self.send_all(client, &state, &progress).await?;
         progress.finish_and_clear();
-        println!("{}", totals.table());
+        say(totals.table())?;
         totals.print_refused();
-        println!("next: submeter-agent flush --wait");
+        say("next: submeter-agent flush --wait")?;
         Ok(if totals.rejected == 0 {
             EXIT_OK
         } else {

@@ -7,6 +7,7 @@ use clap::Args;
 use submeter_common::time::SystemClock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::say::say;
 use super::settings::Settings;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_FRAMES_LEFT, EXIT_OK, EXIT_POISONED, Failure, Outcome};
 use crate::agent::{Agent, StartError, Stopped};
@@ -50,10 +51,12 @@ fn announce(config: &Config, agent: &Agent) {
     let (address, id) = (agent.address(), agent.identity().agent_id);
     let (data_dir, collector) = (config.data_dir.display(), &config.collector);
     if config.log_format == LogFormat::Human {
-        println!(
+        let line = format_args!(
             "submeter-agent {} · listening on http://{address} · data in {data_dir} · collector {collector} · agent {id}",
             env!("CARGO_PKG_VERSION")
         );
+        // An agent runs on whether or not its first line could be printed.
+        let _ = say(line);
     }
     tracing::info!(%address, %data_dir, collector, agent_id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
 }

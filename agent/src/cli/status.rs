@@ -4,6 +4,7 @@ use clap::Args;
 use comfy_table::{Table, presets};
 
 use super::client::Target;
+use super::say::say;
 use super::{EXIT_OK, Outcome};
 use crate::admin::AgentStatus;
 use crate::flush::{FlushState, FlushStatus};
@@ -24,13 +25,10 @@ impl Status {
         if self.json {
             // Passed on as it came, so that a newer agent's fields are shown too.
             let status: serde_json::Value = client.get("/v1/status").await?;
-            println!(
-                "{}",
-                serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?
-            );
+            say(serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?)?;
         } else {
             let status: AgentStatus = client.get("/v1/status").await?;
-            println!("{}", table(&status));
+            say(table(&status))?;
         }
         Ok(EXIT_OK)
     }

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod collector;
+mod commands;
 mod events;
 mod flushing;
 mod harness;
