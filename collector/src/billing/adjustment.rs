@@ -116,7 +116,7 @@ impl Correction<'_> {
         let free = allowance::divide(&self.late.reading.quantity, self.price.free_threshold);
         let needed = credits_for(&free.chargeable, units_per_credit, terms.precision);
         let held = self.before.credits_used();
-        let draws = self.draw(&(&needed - &held), closing, draft, terms);
+        let draws = self.draw(&self.change(&needed, &held), closing, draft, terms);
         let drawn = draws
             .iter()
             .fold(Decimal::zero(), |sum, draw| &sum + &draw.amount());
@@ -149,6 +149,19 @@ impl Correction<'_> {
             }),
             ..self.frame()
         }))
+    }
+
+    /// Returns what grants pay more than they did, or less when it is negative.
+    ///
+    /// What was not covered before stays so: the grants that could pay for it were asked when it was billed, minute by
+    /// minute. Where less is needed than before, it is the uncovered part that goes first.
+    fn change(&self, needed: &Decimal, held: &Decimal) -> Decimal {
+        let more = &(needed - held) - &self.before.uncovered;
+        if more.is_negative() {
+            (needed - held).min(Decimal::zero())
+        } else {
+            more
+        }
     }
 
     /// Takes `more` credits from the grants of the service period, or gives some back when it is negative.

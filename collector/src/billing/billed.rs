@@ -24,6 +24,8 @@ pub(super) struct BilledUsage {
     pub amount: i64,
     /// Credits that grants paid, by grant.
     pub credits: BTreeMap<GrantId, Decimal>,
+    /// Credits that no grant covered when it was last billed.
+    pub uncovered: Decimal,
     /// Credits of overage that money paid.
     pub overage: Decimal,
 }
@@ -62,6 +64,7 @@ impl Billed {
         entry.events = line.events;
         entry.billed_quantity += &line.billed_quantity;
         if let Some(credits) = &line.credits {
+            entry.uncovered = credits.overage_credits.clone();
             entry.overage += &credits.overage_billed;
             for grant in &credits.grants {
                 *entry.credits.entry(grant.grant_id.clone()).or_default() += &grant.amount;

@@ -193,6 +193,39 @@ async fn credits_that_expire_inside_the_period_pay_only_for_usage_before() {
 }
 
 #[tokio::test]
+async fn late_usage_draws_for_itself_and_undoes_no_overage() {
+    let mut world = World::new("2025-01-01").await;
+    world.meter("calls", Sum).await;
+    let mut attachment = world.tokens("100", 0).await;
+    attachment.expires_after_days = Some(7);
+    let product = world
+        .product(0, vec![in_tokens("calls", 0, "1")], vec![attachment])
+        .await;
+    world.subscribe(&product, "2025-01-01", 1).await;
+    let after_the_expiry = [("calls", "2025-01-20", "50")];
+    world.deliver("2025-02-01", &after_the_expiry).await;
+    world.run_at("2025-02-01").await;
+    assert_eq!(world.invoices().await[0].total, 150);
+
+    // One unit more draws one credit of the grant that lived in the period; the fifty stay billed.
+    let late = [("calls", "2025-01-02", "1")];
+    world.deliver("2025-03-01", &late).await;
+    world.run_at("2025-03-01").await;
+    let invoices = world.invoices().await;
+    let adjustment = line(&invoices[1], LineKind::Adjustment);
+    let credits = adjustment.credits.as_ref().unwrap();
+    assert_eq!(
+        (
+            &credits.credits_used,
+            &credits.overage_credits,
+            adjustment.amount
+        ),
+        (&decimal("1"), &decimal("50"), 0)
+    );
+    assert_eq!(world.grants().await[0].expired, decimal("99"));
+}
+
+#[tokio::test]
 async fn credits_and_money_meters_live_on_one_product() {
     let mut world = World::new("2025-01-01").await;
     world.meter("calls", Sum).await;
