@@ -108,7 +108,8 @@ impl OpenPartials {
         }
         let mut fresh = identity();
         change(&mut fresh)?;
-        self.heap_bytes += fresh.heap_bytes();
+        let entry = &self.entries[index];
+        self.heap_bytes += texts_bytes(&entry.customer, &entry.group) + fresh.heap_bytes();
         self.next_part(index, fresh);
         Ok(())
     }
@@ -158,7 +159,7 @@ impl OpenPartials {
         let index = u32::try_from(self.entries.len()).expect("memory ends before 2^32 partials");
         let customer = CustomerId::new(customer).expect("admission checked the customer id");
         let partial = identity();
-        self.heap_bytes += partial.heap_bytes();
+        self.heap_bytes += texts_bytes(&customer, &group) + partial.heap_bytes();
         self.entries.push(OpenPartial {
             meter,
             part: 0,
@@ -216,6 +217,11 @@ impl OpenPartials {
     pub(crate) fn forget_groups(&mut self) {
         self.groups.clear();
     }
+}
+
+/// Bytes of a key's texts: long group values can outweigh everything else.
+fn texts_bytes(customer: &CustomerId, group: &Group) -> usize {
+    customer.as_str().len() + group.heap_bytes()
 }
 
 fn to_usize(index: u32) -> usize {

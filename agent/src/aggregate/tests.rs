@@ -125,3 +125,21 @@ fn a_set_that_grows_large_goes_on_in_a_further_part() {
     );
     assert_eq!(open.len(), 0);
 }
+
+#[test]
+fn the_texts_of_keys_count_as_memory() {
+    let mut index = MeterIndex::default();
+    let mut grouped = meter("grouped", "a", AggregationKind::Count);
+    grouped.group_by = vec!["n".to_owned()];
+    index.replace(&[grouped]);
+    let mut open = OpenPartials::new(1000);
+    for number in 0..100 {
+        let value = format!("{number:0>500}");
+        let event = event("a", Value::String(Cow::Owned(value)));
+        let metered = index.matching(&event).next().unwrap();
+        open.observe(metered, &event).unwrap();
+    }
+    assert!(open.heap_bytes() >= 100 * 500, "{}", open.heap_bytes());
+    open.take();
+    assert_eq!(open.heap_bytes(), 0);
+}
