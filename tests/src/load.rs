@@ -130,9 +130,11 @@ async fn measure(shape: Shape) -> Result<Measurement> {
         agent_bytes: agent.process().resident_bytes()?,
         collector_bytes: system.collector.process().resident_bytes()?,
         frame_bytes: agent
+            .api()
             .counter("submeter_agent_frame_bytes_sent_total")
             .await?,
         accepted: agent
+            .api()
             .counter("submeter_agent_accepted_events_total")
             .await?,
     })

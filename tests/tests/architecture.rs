@@ -287,9 +287,12 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The checkout. Asked at run time: checkouts share a target directory, and this may have been built from another one.
 fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the package to its tests");
+    let package = PathBuf::from(package);
     package
         .parent()
-        .map_or_else(|| package.to_owned(), Path::to_owned)
+        .map_or_else(|| package.clone(), Path::to_owned)
 }

@@ -111,6 +111,24 @@ impl Api {
         self.send(Method::GET, path, None, "").await
     }
 
+    /// The value of a counter in `/metrics`, summed over its labels.
+    ///
+    /// # Errors
+    /// When it does not answer, or the value is no whole number.
+    pub async fn counter(&self, name: &str) -> Result<u64> {
+        let text = self.get("/metrics").await?.body;
+        let ours = |line: &&str| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
+        let mut sum = 0;
+        for line in text.lines().filter(ours) {
+            let value = line.rsplit(' ').next().context("a value")?;
+            sum += value.parse::<u64>().with_context(|| line.to_owned())?;
+        }
+        Ok(sum)
+    }
+
     /// POST of a JSON document, whatever the answer.
     ///
     /// # Errors

@@ -30,8 +30,9 @@ pub struct Row {
 /// When the file is damaged, or absent in continuous integration (`CI` is `true`).
 pub fn load() -> Result<Vec<Row>> {
     let named = std::env::var_os("SUBMETER_TRACE").map(PathBuf::from);
-    let beside =
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/azure_llm_code_2023.csv");
+    // Asked at run time: checkouts share a target directory, and this may have been built from another one.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("cargo names the package")?;
+    let beside = || Path::new(&package).join("../../shared/data/azure_llm_code_2023.csv");
     let path = named.clone().unwrap_or_else(beside);
     if path.exists() {
         return read(&path).with_context(|| path.display().to_string());
