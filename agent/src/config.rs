@@ -181,9 +181,9 @@ impl Config {
 
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.horizon_past.0 > self.dedup_retention.0 {
+        if self.horizon_past.0.saturating_add(self.horizon_future.0) > self.dedup_retention.0 {
             problems.push(format!(
-                "horizon_past is {} but dedup_retention only {}: a retry of an event older than the retention would be counted twice; expected horizon_past <= dedup_retention",
+                "horizon_past is {} but dedup_retention only {}: a retry of an event older than the retention would be counted twice; expected horizon_past + horizon_future <= dedup_retention",
                 self.horizon_past, self.dedup_retention
             ));
         }

@@ -77,6 +77,13 @@ fn a_horizon_longer_than_the_dedup_retention_is_refused() {
 }
 
 #[test]
+fn the_retention_covers_the_horizon_both_ways() {
+    let (_file, short) = sources("horizon_past = \"24h\"\n", &[], &[]);
+    let problems = Config::load(&short).unwrap_err().problems;
+    assert!(problems[0].contains("horizon_future"), "{problems:?}");
+}
+
+#[test]
 fn secrets_are_no_settings_and_do_not_print() {
     let (_file, bad) = sources("key = \"smk_secret\"\n", &[], &[]);
     let problems = Config::load(&bad).unwrap_err().problems;
