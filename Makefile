@@ -11,6 +11,8 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/submeter/target
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 WHOLE := --release --workspace --locked
+# The agent that can be made to die at named places: another binary, so that the shipped one never holds them.
+FAIL_POINTS := --features submeter-agent/fail-points --bin submeter-agent-fail-points
 BIN := $(CARGO_TARGET_DIR)/release
 
 .PHONY: help setup build demo demo-stop test lint bench
@@ -23,6 +25,7 @@ setup:
 
 build: setup ## compile everything
 	@cargo build $(WHOLE) --all-targets
+	@cargo build $(WHOLE) $(FAIL_POINTS)
 
 demo: build ## a collector, two agents, a month of usage, exact invoices; left running
 	@$(BIN)/submeter-demo run
@@ -36,6 +39,7 @@ test: build ## every test, those that start the real binaries too
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check
 	@cargo clippy $(WHOLE) --all-targets -- -D warnings
+	@cargo clippy $(WHOLE) $(FAIL_POINTS) -- -D warnings
 
 bench: build ## events per second acknowledged, memory, bytes per event
 	@$(BIN)/submeter-bench

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::admin::Admin;
 use crate::config::{ADDRESS_FILE, Config, Secret};
+use crate::fail_point::fail_point;
 use crate::flush::{CollectorClient, Flusher, KeySource};
 use crate::http::body::Budget;
 use crate::http::guard::Guard;
@@ -174,12 +175,15 @@ impl Agent {
             .await;
         // A request that outlasted its grace is refused, or it would be acknowledged behind the farewell.
         self.pipeline.close_door();
+        fail_point!(StopDoorClosed);
 
         // 2. The farewell frame is sealed and sent.
         let drained = tokio::select! {
             drained = self.flusher.drain(deadline) => drained.map(|drained| drained.trouble),
             () = hurry => Ok(Some("asked to hurry".to_owned())),
         };
+
+        fail_point!(StopDrained);
 
         // 1. The store.
         let status = self.pipeline.status();

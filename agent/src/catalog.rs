@@ -5,6 +5,7 @@
 
 use submeter_common::protocol::Catalog;
 
+use crate::fail_point::fail_point;
 use crate::flush::{CallError, CollectorClient};
 use crate::pipeline::{Pipeline, PipelineError};
 
@@ -16,6 +17,7 @@ pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<bool,
         return Ok(false);
     }
     let meters = catalog.meters.len();
+    fail_point!(CatalogRead);
     match pipeline.set_catalog(catalog).await {
         Ok(()) => {
             tracing::info!(before, version, meters, "new catalog in force");

@@ -50,16 +50,23 @@ enum Command {
     Import(import::Import),
     /// Check the settings from file, environment and flags, and print the effective ones
     CheckConfig(check_config::CheckConfig),
+    /// List the places at which the environment variable FAIL_POINT can make this program die
+    #[cfg(feature = "fail-points")]
+    FailPoints,
 }
 
 /// Reads the command line and carries the command out.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "fail-points")]
+    crate::fail_point::check();
     let code = match Arguments::parse().command {
         Command::Run(command) => command.execute(),
         Command::Flush(command) => block_on(command.execute()),
         Command::Status(command) => block_on(command.execute()),
         Command::Import(command) => block_on(command.execute()),
         Command::CheckConfig(command) => command.execute(),
+        #[cfg(feature = "fail-points")]
+        Command::FailPoints => fail_points(),
     };
     match code {
         Ok(code) => ExitCode::from(code),
@@ -83,6 +90,14 @@ impl From<anyhow::Error> for Failure {
             error,
         }
     }
+}
+
+#[cfg(feature = "fail-points")]
+fn fail_points() -> Outcome {
+    for point in crate::fail_point::FailPoint::ALL {
+        say::say(point.name())?;
+    }
+    Ok(EXIT_OK)
 }
 
 type Outcome = Result<u8, Failure>;

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use client::{CallError, CollectorClient, KeySource};
 
+use crate::fail_point::fail_point;
 use crate::pipeline::{Pipeline, PipelineError, SealReason};
 use crate::telemetry::names;
 use backoff::Backoff;
@@ -184,6 +185,7 @@ impl Flusher {
             .await
             .map_err(|error| PipelineError::Failed(format!("the flusher died: {error}")))?;
         sealed?;
+        fail_point!(StopFarewellSealed);
         let trouble = match timeout_at(deadline, worker.send_rest()).await {
             Ok(sent) => sent.err().map(|trouble| trouble.to_string()),
             Err(_) => Some(

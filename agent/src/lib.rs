@@ -24,6 +24,7 @@ mod admin;
 mod aggregate;
 mod catalog;
 mod dedup;
+mod fail_point;
 mod http;
 mod ingest;
 mod routes;

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::client::{CallError, CollectorClient};
 use crate::catalog::{self, FollowError};
+use crate::fail_point::fail_point;
 use crate::pipeline::{Outbox, Pipeline, PipelineError, StoredFrame};
 use crate::telemetry::names;
 
@@ -138,6 +139,7 @@ impl Session {
             digest: frame.digest,
         };
         let bytes = frame.bytes.len() as u64;
+        fail_point!(SendBegun);
         let started = Instant::now();
         let sent = self
             .client
@@ -153,6 +155,7 @@ impl Session {
             sent => sent?,
         };
         metrics::counter!(names::FRAMES_SENT, "result" => result_name(&reply.result)).increment(1);
+        fail_point!(SendAnswered);
         self.compare_clocks(reply.now);
         let (version, delivered) = (reply.catalog_version, self.settle(position, reply)?);
         if delivered {
@@ -171,6 +174,7 @@ impl Session {
                     return Err(self.forked(sent.seq, "acknowledged a frame it does not hold"));
                 }
                 self.outbox.acknowledge(sent)?;
+                fail_point!(AcknowledgeDone);
                 Ok(true)
             }
             FrameResult::Gap if reply.applied.seq < sent.seq => {
@@ -214,10 +218,14 @@ impl Session {
                 .watermark
                 .unwrap_or(Timestamp::from_micros(0)),
         };
+        fail_point!(RegisterBegun);
         let reply = self.client.register(&request).await?;
+        fail_point!(RegisterAnswered);
         self.compare_clocks(reply.now);
         if self.take_position(&reply).await? {
+            fail_point!(RegisterPlaced);
             self.outbox.set_epoch(reply.epoch)?;
+            fail_point!(RegisterDone);
             self.epoch = Some(reply.epoch);
             tracing::info!(agent = %identity.agent_id, epoch = reply.epoch, seq = reply.applied.seq, "registered with the collector");
         }

@@ -22,6 +22,7 @@ use super::shared::{Shared, View, lock};
 use super::work::{Committed, Work};
 use crate::aggregate::{MeterIndex, Metered, OpenPartials};
 use crate::dedup::{Entry, Generation};
+use crate::fail_point::fail_point;
 use crate::store::StoreError;
 use crate::store::meta::{Chunk, Progress, StoredGeneration};
 use crate::store::quarantine::Quarantined;
@@ -106,6 +107,7 @@ impl Aggregator {
                 Popped::TimedOut => {}
                 Popped::Item(Work::Stop(reply)) => {
                     self.checkpoint()?;
+                    fail_point!(StopCheckpointed);
                     let _ = reply.send(Ok(()));
                     return Ok(());
                 }
@@ -174,6 +176,7 @@ impl Aggregator {
         self.progress.cursor = committed.seq;
         self.bytes_since_checkpoint += bytes;
         self.changed = true;
+        fail_point!(RecordCounted);
     }
 
     fn count_record(&mut self, seq: u64, bytes: u64, record: &Record<'_>) {
@@ -271,6 +274,7 @@ impl Aggregator {
         });
         self.closing.push(generation);
         self.changed = true;
+        fail_point!(GenerationClosed);
     }
 
     /// Publishes what status shows.

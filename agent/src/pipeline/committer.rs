@@ -12,6 +12,7 @@ use submeter_common::time::Timestamp;
 use super::shared::{Shared, lock};
 use super::work::{Command, Job, SealOrder, SubmitReply, Work};
 use super::{SealReason, Submission, SubmitError};
+use crate::fail_point::fail_point;
 use crate::store::{Durability, StoreError, record};
 use group::Group;
 pub(super) use imports::oldest_open;
@@ -102,6 +103,7 @@ impl Committer {
             // A caller that has gone away does not need its answer; its events count all the same.
             let _ = reply.send(answer);
         }
+        fail_point!(CommitAnswered);
         if let Some(record) = written {
             self.hand_on(group, record);
         }
@@ -123,7 +125,12 @@ impl Committer {
         for import in &imports {
             batch.put_import(import);
         }
+        fail_point!(CommitDecided);
         self.shared.write(batch, Durability::Synced)?;
+        fail_point!(CommitWritten);
+        if !imports.is_empty() {
+            fail_point!(ImportAdvanced);
+        }
         self.shared
             .committed
             .store(self.next_record, Ordering::SeqCst);

@@ -9,6 +9,7 @@ use submeter_common::time::Timestamp;
 
 use super::PipelineError;
 use super::shared::{Shared, lock};
+use crate::fail_point::fail_point;
 use crate::store::meta::{Acknowledged, StoredPosition};
 use crate::store::outbox::FrameMeta;
 use crate::store::{Durability, StoreError};
@@ -233,9 +234,11 @@ impl Outbox {
         let mut batch = self.shared.store.batch();
         batch.put_acknowledged(&acknowledged);
         // Losing it re-sends a frame, which the collector knows already.
+        fail_point!(AcknowledgeStaged);
         self.shared
             .write(batch, Durability::Buffered)
             .map_err(failed)?;
+        fail_point!(AcknowledgeWritten);
         frames.acknowledged = acknowledged;
         frames.weigh();
         Ok(())

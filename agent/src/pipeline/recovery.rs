@@ -21,6 +21,7 @@ use super::shared::{Parts, Shared, lock};
 use super::work::{Committed, SealOrder};
 use super::{OpenError, SealReason, StoreConfig};
 use crate::dedup::{Dedup, Entry};
+use crate::fail_point::fail_point;
 use crate::store::meta::{Deltas, Progress, StoredGeneration, StoredIdentity};
 use crate::store::record::{Location, Record};
 use crate::store::{Durability, Store, StoreError};
@@ -38,7 +39,9 @@ pub(super) fn recover(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Reco
     let open_error = |error| open_error(error, &config);
     create_directory(&config.data_dir)
         .map_err(|error| OpenError::Storage(format!("{}: {error}", config.data_dir.display())))?;
+    fail_point!(RecoveryDirectoryMade);
     let store = Store::open(&config.data_dir).map_err(open_error)?;
+    fail_point!(RecoveryStoreOpened);
     load_and_replay(store, &config, clock).map_err(open_error)
 }
 
@@ -83,12 +86,14 @@ fn load_and_replay(
     let shared = Arc::new(Shared::new(config.clone(), clock, parts));
     shared.measure_disk();
     let mut aggregator = Aggregator::new(Arc::clone(&shared), progress, chunks, spilled);
+    fail_point!(RecoveryLoaded);
     let last = replay(&shared, &mut aggregator)?;
     shared.committed.store(last, Ordering::SeqCst);
     seal_previous_life(&shared, &mut aggregator, floor, now)?;
     aggregator.begin_life();
     aggregator.publish();
     let committer = Committer::new(Arc::clone(&shared), last + 1, aggregator.floor());
+    fail_point!(RecoveryDone);
     Ok(Recovered {
         shared,
         committer,
@@ -108,6 +113,7 @@ fn load_identity(store: &Store) -> Result<StoredIdentity, StoreError> {
     let mut batch = store.batch();
     batch.put_identity(&identity);
     store.write(batch, Durability::Synced)?;
+    fail_point!(RecoveryIdentityWritten);
     Ok(identity)
 }
 
@@ -171,6 +177,7 @@ fn replay(shared: &Arc<Shared>, aggregator: &mut Aggregator) -> Result<u64, Stor
         }
         last = seq;
         aggregator.replay(seq, bytes)?;
+        fail_point!(RecoveryReplaying);
         Ok::<_, StoreError>(ControlFlow::Continue(()))
     })?;
     if last > cursor {
@@ -179,7 +186,9 @@ fn replay(shared: &Arc<Shared>, aggregator: &mut Aggregator) -> Result<u64, Stor
             "replayed the journal after the last checkpoint"
         );
     }
+    fail_point!(RecoveryReplayed);
     aggregator.checkpoint()?;
+    fail_point!(RecoveryCheckpointed);
     Ok(last)
 }
 
@@ -205,6 +214,7 @@ fn seal_previous_life(
         deltas: Deltas::default(),
     };
     let position = aggregator.seal(order)?;
+    fail_point!(RecoverySealed);
     tracing::info!(seq = position.seq, "sealed what was open before the start");
     Ok(())
 }

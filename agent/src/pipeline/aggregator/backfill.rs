@@ -11,6 +11,7 @@ use submeter_common::id::MeterId;
 
 use super::Aggregator;
 use crate::aggregate::Metered;
+use crate::fail_point::fail_point;
 use crate::store::StoreError;
 use crate::store::record::Record;
 
@@ -63,9 +64,14 @@ impl Aggregator {
             reached = seq;
             Ok(ControlFlow::Break(()))
         })?;
+        fail_point!(BackfillCounted);
         self.advance(&step, reached);
         self.bytes_since_checkpoint += bytes;
         self.changed = true;
+        fail_point!(BackfillStepped);
+        if !self.is_backfilling() {
+            fail_point!(BackfillDone);
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use submeter_common::id::MeterId;
 use submeter_common::protocol::Catalog;
 
 use super::Aggregator;
+use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
 use crate::store::meta::{Coverage, Gap};
 use crate::store::{Durability, StoreError};
@@ -20,15 +21,19 @@ impl Aggregator {
         self.note_vanished(&catalog);
         self.note_present(&catalog);
         self.meters.replace(&catalog.meters);
+        fail_point!(CatalogNoted);
         let shared = Arc::clone(&self.shared);
         let mut batch = shared.store.batch();
         batch.put_catalog(&catalog)?;
         let new = self.stage_open(&shared.store, &mut batch)?;
         let closed = self.stage(&mut batch);
+        fail_point!(CatalogStaged);
         shared.write(batch, Durability::Synced)?;
+        fail_point!(CatalogWritten);
         self.settle(closed);
         self.settle_open(new);
         *lock(&shared.catalog) = Arc::new(catalog);
+        fail_point!(CatalogDone);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use submeter_common::aggregate::Partial;
 use super::{Aggregator, OPEN_HEAP_BYTES_MAX};
 use crate::aggregate::OpenPartial;
 use crate::dedup::Filter;
+use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
 use crate::store::key::OpenKey;
 use crate::store::{Batch, Durability, Store, StoreError};
@@ -46,11 +47,16 @@ impl Aggregator {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
+        fail_point!(CheckpointBegun);
         let mut batch = shared.store.batch();
         let new = self.stage_open(&shared.store, &mut batch)?;
+        fail_point!(CheckpointPartialsStaged);
         let closed = self.stage(&mut batch);
+        fail_point!(CheckpointStaged);
         shared.write(batch, Durability::Synced)?;
+        fail_point!(CheckpointWritten);
         self.settle(closed);
+        fail_point!(CheckpointHalfSettled);
         self.settle_open(new);
         Ok(())
     }
@@ -69,6 +75,9 @@ impl Aggregator {
             self.progress
                 .generations
                 .retain(|generation| generation.id != expired);
+        }
+        if !closed.0.is_empty() {
+            fail_point!(CheckpointGenerationsStaged);
         }
         if let Some(open) = self.progress.generations.last_mut()
             && !self.tail.is_empty()
@@ -144,6 +153,7 @@ impl Aggregator {
             self.spilled_partials = self.open.len() as u64;
             self.spilled = true;
             self.open.evict();
+            fail_point!(CheckpointSpilled);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Aggregator;
+use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
 use crate::store::{Durability, StoreError};
 
@@ -55,8 +56,12 @@ impl Aggregator {
             last = Some(chunk.last);
         }
         let Some(last) = last else { return Ok(()) };
+        fail_point!(JournalReclaimStaged);
         shared.write(batch, Durability::Buffered)?;
-        shared.store.drop_journal_files(last)
+        fail_point!(JournalReclaimWritten);
+        shared.store.drop_journal_files(last)?;
+        fail_point!(JournalReclaimDone);
+        Ok(())
     }
 
     /// Deletes acknowledged frames beyond their budgets.
@@ -76,7 +81,9 @@ impl Aggregator {
         };
         let mut batch = self.shared.store.batch();
         batch.delete_frames(first, last);
+        fail_point!(FramesReclaimStaged);
         self.shared.write(batch, Durability::Buffered)?;
+        fail_point!(FramesReclaimWritten);
         frames.forget(last);
         Ok(())
     }

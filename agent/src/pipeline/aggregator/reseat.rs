@@ -7,6 +7,7 @@ use submeter_common::protocol::{Position, decode_frame};
 use uuid::Uuid;
 
 use super::Aggregator;
+use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
 use crate::pipeline::{Identity, PipelineError};
 use crate::store::meta::StoredIdentity;
@@ -81,6 +82,7 @@ impl Aggregator {
         for frame in &reopened {
             self.reopen(frame.seq)?;
         }
+        fail_point!(ReseatReopened);
         let mut batch = shared.store.batch();
         let new = self.stage_open(&shared.store, &mut batch)?;
         if let Some((first, last)) = lock(&shared.frames).range() {
@@ -97,11 +99,14 @@ impl Aggregator {
         frames.restart(position, accepted);
         batch.put_acknowledged(&frames.acknowledged);
         let closed = self.stage(&mut batch);
+        fail_point!(ReseatStaged);
         shared.write(batch, Durability::Synced)?;
+        fail_point!(ReseatWritten);
         drop(frames);
         self.settle(closed);
         self.settle_open(new);
         self.life_first_seq = position.seq + 1;
+        fail_point!(ReseatDone);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use submeter_common::time::Timestamp;
 use super::Aggregator;
 use super::frames::{Claim, Rows, Seal};
 use crate::aggregate::OpenPartial;
+use crate::fail_point::fail_point;
 use crate::pipeline::SealReason;
 use crate::pipeline::shared::lock;
 use crate::pipeline::work::SealOrder;
@@ -76,6 +77,7 @@ impl Aggregator {
                     &mut batch,
                     seal.freeze(full, self.claim_between(order))?,
                 ));
+                fail_point!(SealFrameFrozen);
             }
         }
         metas.push(put_frame(
@@ -90,6 +92,7 @@ impl Aggregator {
     fn seal_from_disk(&mut self, order: &SealOrder) -> Result<(), StoreError> {
         self.changed = true;
         self.checkpoint()?;
+        fail_point!(SealFromDiskBegun);
         let shared = Arc::clone(&self.shared);
         let mut seal = self.begin_seal(order.at);
         let mut rows = Rows::new(shared.config.frame_rows_max);
@@ -166,6 +169,7 @@ impl Aggregator {
         self.progress.farewell = false;
         batch.put_progress(&self.progress);
         shared.write(batch, Durability::Synced)?;
+        fail_point!(SealFromDiskBetweenFrames);
         lock(&shared.frames).add(meta);
         Ok(())
     }
@@ -187,13 +191,16 @@ impl Aggregator {
         self.progress.floor = self.progress.floor.max(order.floor);
         let closed = self.stage(&mut batch);
         let shared = Arc::clone(&self.shared);
+        fail_point!(SealStaged);
         shared.write(batch, Durability::Synced)?;
+        fail_point!(SealWritten);
         self.settle(closed);
         self.spilled = false;
         self.spilled_partials = 0;
         self.open.forget_groups();
         let mut frames = lock(&shared.frames);
         metas.into_iter().for_each(|meta| frames.add(meta));
+        fail_point!(SealDone);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use submeter_common::time::Timestamp;
 
 use super::Committer;
 use super::group::Group;
+use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
 use crate::pipeline::work::Reply;
 use crate::pipeline::{ImportRequest, ImportState, Submission, SubmitError};
@@ -33,7 +34,9 @@ impl Committer {
                     lines_done: 0,
                     complete: false,
                 };
+                fail_point!(ImportBeginStaged);
                 self.put_import(&state)?;
+                fail_point!(ImportBeginWritten);
                 state
             }
         };
@@ -54,7 +57,9 @@ impl Committer {
                     complete: true,
                     ..state
                 };
+                fail_point!(ImportCompleteStaged);
                 self.put_import(&state)?;
+                fail_point!(ImportCompleteWritten);
                 self.forget_oldest()?;
                 Some(state)
             }
@@ -72,7 +77,9 @@ impl Committer {
     ) -> Result<(), StoreError> {
         let known = lock(&self.shared.imports).get(id).cloned();
         if known.is_some() {
+            fail_point!(ImportAbandonStaged);
             self.delete_import(id)?;
+            fail_point!(ImportAbandonWritten);
         }
         let _ = reply.send(Ok(known));
         Ok(())
