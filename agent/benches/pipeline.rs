@@ -23,7 +23,7 @@ use submeter_common::time::{Clock, SystemClock, Timestamp};
 
 // As in the agent itself.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const RUN: Duration = Duration::from_secs(5);
 const CUSTOMERS: u64 = 10_000;

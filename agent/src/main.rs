@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-/// Many small allocations by many threads are what an agent does; see the benches for what this is worth.
+/// One allocator for Rust and RocksDB; how it behaves is set in `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     submeter_agent::tls::install_provider();

@@ -23,7 +23,7 @@ use builders::{Sender, count, is_applied, minute, row, sum};
 
 /// The allocator of the real process.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const ROWS: usize = 1000;
 const CUSTOMERS: usize = 10_000;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use submeter_collector::cli::{Cli, run};
 
-/// Frames are many short-lived maps and strings, which the system allocator serves slowly and keeps in arenas.
+/// One allocator for Rust and RocksDB; how it behaves is set in `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     run(Cli::parse())
