@@ -73,6 +73,27 @@ impl System {
         Agent::start(&directory, self.collector.url(), &key, settings).await
     }
 
+    /// Starts an agent with further variables in its environment and does not wait for it.
+    ///
+    /// # Errors
+    /// When the binary is not built.
+    pub fn spawn_agent(
+        &self,
+        name: &str,
+        settings: &str,
+        environment: &[(String, String)],
+    ) -> Result<Agent> {
+        let directory = self.root.join(name);
+        let key = self.collector.bootstrap_key_file();
+        Agent::spawn(
+            &directory,
+            self.collector.url(),
+            &key,
+            settings,
+            environment,
+        )
+    }
+
     /// The directory that holds every process's own directory and log.
     #[must_use]
     pub fn root(&self) -> &Path {

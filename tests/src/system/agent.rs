@@ -11,12 +11,15 @@ use super::{Api, PATIENCE, eventually, program};
 
 /// The kernel chooses.
 const ANY_PORT: &str = "127.0.0.1:0";
+/// The base URL of an agent that has not said yet where it listens.
+const UNKNOWN: &str = "http://unknown";
 
 /// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     process: Process,
     directory: PathBuf,
+    environment: Vec<(String, String)>,
     api: Api,
 }
 
@@ -42,18 +45,31 @@ impl Agent {
         key: &Path,
         settings: &str,
     ) -> Result<Self> {
+        let mut agent = Self::spawn(directory, collector, key, settings, &[])?;
+        agent.ready().await?;
+        Ok(agent)
+    }
+
+    /// Starts one with further variables in its environment and does not wait for it.
+    ///
+    /// # Errors
+    /// When the binary is not built.
+    pub fn spawn(
+        directory: &Path,
+        collector: &str,
+        key: &Path,
+        settings: &str,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let file = config(directory);
         std::fs::write(&file, configuration(collector, key, settings))?;
-        let process = spawn(directory, ANY_PORT)?;
-        let api = Api::new("http://unknown", None)?;
-        let mut agent = Self {
-            process,
+        Ok(Self {
+            process: spawn(directory, ANY_PORT, environment)?,
             directory: directory.to_owned(),
-            api,
-        };
-        agent.ready().await?;
-        Ok(agent)
+            environment: environment.to_vec(),
+            api: Api::new(UNKNOWN, None)?,
+        })
     }
 
     /// Kills it (SIGKILL) and starts it again over the same directory.
@@ -78,9 +94,21 @@ impl Agent {
     /// # Errors
     /// When it does not get ready.
     pub async fn start_again(&mut self) -> Result<()> {
-        let listen = self.api.base().trim_start_matches("http://").to_owned();
-        self.process = spawn(&self.directory, &listen)?;
+        self.spawn_again()?;
         self.ready().await
+    }
+
+    /// The same without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_again(&mut self) -> Result<()> {
+        let listen = match self.api.base() {
+            UNKNOWN => ANY_PORT,
+            base => base.trim_start_matches("http://"),
+        };
+        self.process = spawn(&self.directory, listen, &self.environment)?;
+        Ok(())
     }
 
     /// Sends SIGTERM and waits: the drain.
@@ -143,16 +171,29 @@ impl Agent {
         Ok(output)
     }
 
-    async fn ready(&mut self) -> Result<()> {
-        let file = self.directory.join("agent.addr");
-        let address = process::address(&file, &mut self.process).await?;
-        self.api = Api::new(&address, None)?;
+    /// Waits until it takes events.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time; shows the end of its log.
+    pub async fn ready(&mut self) -> Result<()> {
+        self.listening().await?;
         let api = &self.api;
         eventually("the agent to be ready", PATIENCE, || async move {
             api.get("/readyz").await?.success()
         })
         .await
         .with_context(|| self.process.log_tail())
+    }
+
+    /// Waits until it answers at all.
+    ///
+    /// # Errors
+    /// When it ends, or does not listen in time; shows the end of its log.
+    pub async fn listening(&mut self) -> Result<()> {
+        let file = self.directory.join("agent.addr");
+        let address = process::address(&file, &mut self.process).await?;
+        self.api = Api::new(&address, None)?;
+        Ok(())
     }
 }
 
@@ -178,7 +219,7 @@ fn config(directory: &Path) -> PathBuf {
     directory.with_extension("toml")
 }
 
-fn spawn(directory: &Path, listen: &str) -> Result<Process> {
+fn spawn(directory: &Path, listen: &str, environment: &[(String, String)]) -> Result<Process> {
     // A file left by a killed process would name a port that nobody listens on.
     let _ = std::fs::remove_file(directory.join("agent.addr"));
     let arguments = [
@@ -191,9 +232,14 @@ fn spawn(directory: &Path, listen: &str) -> Result<Process> {
         listen.as_ref(),
     ]
     .map(std::ffi::OsStr::to_owned);
-    Process::spawn(
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    Process::spawn_with(
         &program("submeter-agent")?,
         &arguments,
         &directory.with_extension("log"),
+        &environment,
     )
 }

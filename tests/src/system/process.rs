@@ -36,6 +36,19 @@ impl Process {
     /// # Errors
     /// When the program or the log file cannot be opened.
     pub fn spawn<A: AsRef<OsStr>>(program: &Path, arguments: &[A], log: &Path) -> Result<Self> {
+        Self::spawn_with(program, arguments, log, &[])
+    }
+
+    /// Starts it with variables of the environment set.
+    ///
+    /// # Errors
+    /// When the program or the log file cannot be opened.
+    pub fn spawn_with<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: &[A],
+        log: &Path,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log)?;
         let err: File = out.try_clone()?;
         let mut command = Command::new(program);
@@ -53,6 +66,7 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        command.envs(environment.iter().copied());
         let child = command
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
