@@ -3,6 +3,7 @@
 //! A request is parsed once, borrowed from its buffer, checked, and handed to the pipeline; the reply is written when the
 //! pipeline says that the events are on stable storage. Nothing here knows about files, frames or the collector.
 
+pub(crate) mod cloudevents;
 pub(crate) mod compatible;
 pub(crate) mod events;
 pub(crate) mod imports;

@@ -13,7 +13,7 @@ use axum::routing::{delete, get, post};
 use crate::admin::{self, Admin};
 use crate::http::guard::{self, Guard};
 use crate::http::reply::ApiError;
-use crate::ingest::{Ingest, compatible, events, imports, native};
+use crate::ingest::{Ingest, cloudevents, compatible, events, imports, native};
 use crate::telemetry::names;
 
 /// The agent's router: every request is measured, then checked by the guard, then handled.
@@ -23,6 +23,7 @@ pub(crate) fn router(ingest: Arc<Ingest>, admin: Arc<Admin>, guard: Guard) -> Ro
         .route("/events", get(events::list))
         .route("/events/{event_id}", get(events::get))
         .route("/v1/events", post(native::ingest))
+        .route("/api/v1/events", post(cloudevents::ingest))
         .route("/v1/imports", get(imports::list).post(imports::begin))
         .route("/v1/imports/{id}", delete(imports::abandon))
         .route("/v1/imports/{id}/events", post(imports::events))

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod batch;
+pub mod cloudevents;
 mod codec;
 mod metadata;
 mod parse;
@@ -75,6 +76,30 @@ impl Default for Horizon {
     }
 }
 
+impl Horizon {
+    /// Checks a time against the horizon around `now`; `field` is what the sender calls it.
+    ///
+    /// # Errors
+    /// `TIMESTAMP_TOO_OLD` or `TIMESTAMP_TOO_NEW`.
+    pub fn check(&self, field: &str, time: Timestamp, now: Timestamp) -> Result<(), Rejection> {
+        let (code, expected) = if time < now.saturating_sub(self.past) {
+            (
+                RejectionCode::TimestampTooOld,
+                format!("at most {} s in the past", self.past.as_secs()),
+            )
+        } else if time > now.saturating_add(self.future) {
+            (
+                RejectionCode::TimestampTooNew,
+                format!("at most {} s in the future", self.future.as_secs()),
+            )
+        } else {
+            return Ok(());
+        };
+        let message = format!("{field} must be {expected}, but is {time} (now {now})");
+        Err(Rejection::new(code, Some(field), message))
+    }
+}
+
 /// One usage action of one customer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -109,24 +134,7 @@ impl<'a> Event<'a> {
     /// # Errors
     /// `TIMESTAMP_TOO_OLD` or `TIMESTAMP_TOO_NEW`.
     pub fn check_horizon(&self, now: Timestamp, horizon: &Horizon) -> Result<(), Rejection> {
-        let (code, expected) = if self.timestamp < now.saturating_sub(horizon.past) {
-            (
-                RejectionCode::TimestampTooOld,
-                format!("at most {} s in the past", horizon.past.as_secs()),
-            )
-        } else if self.timestamp > now.saturating_add(horizon.future) {
-            (
-                RejectionCode::TimestampTooNew,
-                format!("at most {} s in the future", horizon.future.as_secs()),
-            )
-        } else {
-            return Ok(());
-        };
-        let message = format!(
-            "timestamp must be {expected}, but is {} (now {now})",
-            self.timestamp
-        );
-        Err(Rejection::new(code, Some("timestamp"), message))
+        horizon.check("timestamp", self.timestamp, now)
     }
 
     /// The metadata value of `key`.

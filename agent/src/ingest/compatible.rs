@@ -10,11 +10,15 @@ use serde::Serialize;
 use submeter_common::event::{
     BatchRejection, Event, EventError, Rejection, RejectionCode, check_batch_horizon, parse_batch,
 };
+use submeter_common::time::Timestamp;
 
 use super::Ingest;
 use crate::http::body::{drain, media_type, unsupported};
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{EventOutcome, SubmitError};
+
+/// What events of this and of the native endpoint call their time.
+pub(crate) const TIMESTAMP: &str = "timestamp";
 
 #[derive(Serialize)]
 struct IngestReply {
@@ -36,24 +40,35 @@ pub(crate) async fn ingest(
         return Err(unsupported(&media_type, "application/json"));
     }
     let (body, _share) = ingest.budget.read(&headers, body).await?;
-    let events = read(&ingest, &body).inspect_err(|rejection| count(&ingest, rejection))?;
+    let outcomes = take_whole(&ingest, TIMESTAMP, |now| parse_batch(&body, now)).await?;
+    Ok(json(StatusCode::OK, &summary(&outcomes)))
+}
+
+/// Takes all events of a request or none. `time_field` is what the sender calls an event's time.
+pub(crate) async fn take_whole<'a>(
+    ingest: &Ingest,
+    time_field: &str,
+    parse: impl FnOnce(Timestamp) -> Result<Vec<Event<'a>>, BatchRejection>,
+) -> Result<Vec<EventOutcome>, ApiError> {
+    let now = ingest.clock.now();
+    let checked = |events: Vec<Event<'a>>| {
+        check_batch_horizon(&events, time_field, now, &ingest.horizon).map(|()| events)
+    };
+    let events = parse(now)
+        .and_then(checked)
+        .inspect_err(|rejection| count(ingest, rejection))?;
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut submission = ingest.pipeline.submission();
     submission.whole = true;
     for event in &events {
         submission.push(event);
     }
     match ingest.pipeline.submit(submission).await {
-        Ok(outcomes) => Ok(json(StatusCode::OK, &summary(&outcomes))),
-        Err(SubmitError::TooOld { indices }) => Err(too_old(&events, &indices)),
-        Err(error) => Err(error.into()),
+        Err(SubmitError::TooOld { indices }) => Err(too_old(&events, time_field, &indices)),
+        submitted => Ok(submitted?),
     }
-}
-
-fn read<'a>(ingest: &Ingest, body: &'a [u8]) -> Result<Vec<Event<'a>>, BatchRejection> {
-    let now = ingest.clock.now();
-    let events = parse_batch(body, now)?;
-    check_batch_horizon(&events, now, &ingest.horizon)?;
-    Ok(events)
 }
 
 fn count(ingest: &Ingest, rejection: &BatchRejection) {
@@ -76,13 +91,13 @@ fn summary(outcomes: &[EventOutcome]) -> IngestReply {
     }
 }
 
-fn too_old(events: &[Event<'_>], indices: &[usize]) -> ApiError {
+fn too_old(events: &[Event<'_>], time_field: &str, indices: &[usize]) -> ApiError {
     let errors = indices.iter().filter_map(|&index| {
         let event = events.get(index)?;
         Some(EventError::new(
             index,
             Some(event.event_id.clone().into_owned()),
-            behind_watermark(event),
+            behind_watermark(time_field, event),
         ))
     });
     match BatchRejection::of_events(events.len(), errors.collect()) {
@@ -92,10 +107,10 @@ fn too_old(events: &[Event<'_>], indices: &[usize]) -> ApiError {
 }
 
 /// Says that an event is within the horizon and still too late: the collector was promised that none so old comes.
-pub(crate) fn behind_watermark(event: &Event<'_>) -> Rejection {
+pub(crate) fn behind_watermark(time_field: &str, event: &Event<'_>) -> Rejection {
     let message = format!(
-        "timestamp must not lie before the agent's watermark, but is {}; import it instead",
+        "{time_field} must not lie before the agent's watermark, but is {}; import it instead",
         event.timestamp
     );
-    Rejection::new(RejectionCode::TimestampTooOld, Some("timestamp"), message)
+    Rejection::new(RejectionCode::TimestampTooOld, Some(time_field), message)
 }

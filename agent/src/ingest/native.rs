@@ -17,7 +17,7 @@ use submeter_common::event::{
 use submeter_common::limits::EVENTS_PER_REQUEST_MAX;
 
 use super::Ingest;
-use super::compatible::behind_watermark;
+use super::compatible::{TIMESTAMP, behind_watermark};
 use super::lines::{Block, LINE_BYTES_MAX, Line, Lines};
 use crate::http::body::{drain, media_type, next_piece, unsupported};
 use crate::http::reply::{ApiError, json};
@@ -114,7 +114,7 @@ async fn take_json(ingest: &Ingest, body: &[u8], tally: &mut Tally) -> Result<()
             tally.list(
                 index,
                 Some(event.event_id.to_string()),
-                behind_watermark(event),
+                behind_watermark(TIMESTAMP, event),
             );
         }
     }
@@ -218,7 +218,7 @@ async fn take_block(
             tally.list(
                 index,
                 Some(event.event_id.to_string()),
-                behind_watermark(&event),
+                behind_watermark(TIMESTAMP, &event),
             );
         }
     }

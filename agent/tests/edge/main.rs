@@ -2,6 +2,7 @@
 //! demand.
 
 mod bad_input;
+mod cloudevents;
 mod collector;
 mod commands;
 mod events;

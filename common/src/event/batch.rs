@@ -72,17 +72,18 @@ fn parse_one(json: &str, now: Timestamp) -> EachEvent<'_> {
     }
 }
 
-/// Checks every event of a request against the horizon.
+/// Checks every event of a request against the horizon; `field` is what the sender calls its time.
 ///
 /// # Errors
 /// Lists the events whose time lies outside.
 pub fn check_batch_horizon(
     events: &[Event<'_>],
+    field: &str,
     now: Timestamp,
     horizon: &Horizon,
 ) -> Result<(), BatchRejection> {
     let outside = |(index, event): (usize, &Event<'_>)| {
-        let rejection = event.check_horizon(now, horizon).err()?;
+        let rejection = horizon.check(field, event.timestamp, now).err()?;
         Some(EventError::new(
             index,
             Some(event.event_id.clone().into_owned()),
@@ -105,7 +106,7 @@ pub fn readable_event_id(json: &str) -> Option<String> {
     }
 }
 
-fn utf8(body: &[u8]) -> Result<&str, BatchRejection> {
+pub(super) fn utf8(body: &[u8]) -> Result<&str, BatchRejection> {
     std::str::from_utf8(body).map_err(|error| {
         let message = format!(
             "the body must be UTF-8, but byte {} is not",
@@ -115,12 +116,12 @@ fn utf8(body: &[u8]) -> Result<&str, BatchRejection> {
     })
 }
 
-fn malformed(error: &serde_json::Error) -> BatchRejection {
+pub(super) fn malformed(error: &serde_json::Error) -> BatchRejection {
     let message = format!("the body is not valid JSON: {error}");
     BatchRejection::of_request(RejectionCode::MalformedRequest, message)
 }
 
-fn check_count(count: usize) -> Result<(), BatchRejection> {
+pub(super) fn check_count(count: usize) -> Result<(), BatchRejection> {
     if count <= EVENTS_PER_REQUEST_MAX {
         return Ok(());
     }

@@ -23,13 +23,16 @@ const PAIRS_USUAL: usize = 8;
 
 /// Reads a flat map, or `null` as none.
 pub(super) struct MetadataSeed<'s> {
+    /// What the sender calls it.
+    pub(super) field: &'static str,
     pub(super) reason: &'s mut Option<Rejection>,
 }
 
 impl MetadataSeed<'_> {
     fn not_a_map<T, E: de::Error>(self) -> Result<T, E> {
-        let message = "metadata must be an object of strings, numbers and booleans".to_owned();
-        Err(refuse(self.reason, malformed(Some("metadata"), message)))
+        let field = self.field;
+        let message = format!("{field} must be an object of strings, numbers and booleans");
+        Err(refuse(self.reason, malformed(Some(field), message)))
     }
 }
 
@@ -55,7 +58,7 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
         let mut pairs = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
             let raw: &RawValue = map.next_value()?;
-            match pair(&pairs, &key, raw) {
+            match pair(self.field, &pairs, &key, raw) {
                 Ok(Some(value)) => {
                     if pairs.capacity() == 0 {
                         pairs.reserve_exact(PAIRS_USUAL);
@@ -68,7 +71,11 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
         }
         pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         if let Some(twice) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
-            let rejection = invalid_pair(&twice[0].0, "must be given once, but is there twice");
+            let rejection = invalid_pair(
+                self.field,
+                &twice[0].0,
+                "must be given once, but is there twice",
+            );
             return Err(refuse(self.reason, rejection));
         }
         Ok(Some(pairs))
@@ -105,28 +112,29 @@ impl<'de> Visitor<'de> for MetadataSeed<'_> {
 
 /// Reads one value; `null` is an absent pair.
 fn pair<'a>(
+    name: &'static str,
     before: &Metadata<'_>,
     key: &str,
     raw: &'a RawValue,
 ) -> Result<Option<Value<'a>>, Rejection> {
     if before.len() == METADATA_PAIRS_MAX {
-        let message = format!("metadata must have at most {METADATA_PAIRS_MAX} pairs");
+        let message = format!("{name} must have at most {METADATA_PAIRS_MAX} pairs");
         return Err(Rejection::new(
             RejectionCode::InvalidMetadata,
-            Some("metadata"),
+            Some(name),
             message,
         ));
     }
-    check_key(key)?;
+    check_key(name, key)?;
     match Json::read(raw) {
         Ok(Json::String(text)) => {
-            check_string(key, &text)?;
+            check_string(name, key, &text)?;
             Ok(Some(Value::String(text)))
         }
         Ok(Json::Number(digits)) => match Quantity::parse(digits) {
             Ok(number) => Ok(Some(Value::Number(number))),
             Err(error) => {
-                let field = format!("metadata.{key}");
+                let field = format!("{name}.{key}");
                 let message = format!("{field} {error}");
                 Err(Rejection::new(
                     RejectionCode::InvalidNumber,
@@ -138,14 +146,15 @@ fn pair<'a>(
         Ok(Json::Bool(flag)) => Ok(Some(Value::Bool(flag))),
         Ok(Json::Null) => Ok(None),
         Ok(Json::Array(_) | Json::Object(_)) => Err(invalid_pair(
+            name,
             key,
             "must be a string, a number or a boolean; nesting is not allowed",
         )),
-        Err(_) => Err(invalid_pair(key, "must be a string of valid Unicode")),
+        Err(_) => Err(invalid_pair(name, key, "must be a string of valid Unicode")),
     }
 }
 
-fn check_key(key: &str) -> Result<(), Rejection> {
+fn check_key(name: &str, key: &str) -> Result<(), Rejection> {
     let broken = if key.is_empty() {
         "must not be empty".to_owned()
     } else if is_longer(key, METADATA_KEY_CHARS_MAX) {
@@ -155,17 +164,18 @@ fn check_key(key: &str) -> Result<(), Rejection> {
     } else {
         return Ok(());
     };
-    let message = format!("metadata keys {broken}");
+    let message = format!("{name} keys {broken}");
     Err(Rejection::new(
         RejectionCode::InvalidMetadata,
-        Some("metadata"),
+        Some(name),
         message,
     ))
 }
 
-fn check_string(key: &str, text: &str) -> Result<(), Rejection> {
+fn check_string(name: &str, key: &str, text: &str) -> Result<(), Rejection> {
     if is_longer(text, METADATA_STRING_CHARS_MAX) {
         return Err(invalid_pair(
+            name,
             key,
             &format!("must be at most {METADATA_STRING_CHARS_MAX} characters long"),
         ));
@@ -176,7 +186,11 @@ fn check_string(key: &str, text: &str) -> Result<(), Rejection> {
             .chars()
             .any(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
     {
-        return Err(invalid_pair(key, "must not contain control characters"));
+        return Err(invalid_pair(
+            name,
+            key,
+            "must not contain control characters",
+        ));
     }
     Ok(())
 }
@@ -186,8 +200,8 @@ fn is_longer(text: &str, chars_max: usize) -> bool {
     text.len() > chars_max && text.chars().count() > chars_max
 }
 
-fn invalid_pair(key: &str, broken: &str) -> Rejection {
-    let field = format!("metadata.{key}");
+fn invalid_pair(name: &str, key: &str, broken: &str) -> Rejection {
+    let field = format!("{name}.{key}");
     let message = format!("{field} {broken}");
     Rejection::new(RejectionCode::InvalidMetadata, Some(&field), message)
 }

@@ -79,9 +79,10 @@ impl<'de> Visitor<'de> for EventSeed<'_> {
                     .put("event_name", text("event_name", map.next_value()?)),
                 "timestamp" => draft
                     .timestamp
-                    .put("timestamp", timestamp(map.next_value()?)),
+                    .put("timestamp", timestamp("timestamp", map.next_value()?)),
                 "metadata" => {
                     let read = map.next_value_seed(MetadataSeed {
+                        field: "metadata",
                         reason: &mut *self.reason,
                     })?;
                     draft.metadata.put("metadata", Ok(read))
@@ -116,7 +117,7 @@ fn unknown_field(name: &str) -> Rejection {
 
 /// A field that is not there yet, is `null`, or has its value.
 #[derive(Default)]
-enum Slot<T> {
+pub(super) enum Slot<T> {
     #[default]
     Absent,
     Null,
@@ -124,7 +125,11 @@ enum Slot<T> {
 }
 
 impl<T> Slot<T> {
-    fn put(&mut self, field: &str, value: Result<Option<T>, Rejection>) -> Result<(), Rejection> {
+    pub(super) fn put(
+        &mut self,
+        field: &str,
+        value: Result<Option<T>, Rejection>,
+    ) -> Result<(), Rejection> {
         if !matches!(self, Slot::Absent) {
             return Err(malformed(
                 Some(field),
@@ -135,14 +140,21 @@ impl<T> Slot<T> {
         Ok(())
     }
 
-    fn get(self) -> Option<T> {
+    pub(super) fn peek(&self) -> Option<&T> {
         match self {
             Slot::Given(value) => Some(value),
             Slot::Absent | Slot::Null => None,
         }
     }
 
-    fn required(self, field: &str) -> Result<T, Rejection> {
+    pub(super) fn get(self) -> Option<T> {
+        match self {
+            Slot::Given(value) => Some(value),
+            Slot::Absent | Slot::Null => None,
+        }
+    }
+
+    pub(super) fn required(self, field: &str) -> Result<T, Rejection> {
         let missing = || {
             Rejection::new(
                 RejectionCode::MissingField,
@@ -178,15 +190,29 @@ impl<'a> Draft<'a> {
 }
 
 fn text<'a>(field: &str, raw: &'a RawValue) -> Result<Option<Cow<'a, str>>, Rejection> {
+    string(field, raw)?
+        .map(|text| checked(field, text))
+        .transpose()
+}
+
+fn timestamp(field: &str, raw: &RawValue) -> Result<Option<Timestamp>, Rejection> {
     match Json::read(raw) {
-        Ok(Json::String(text)) => match check_id(field, &text) {
-            Ok(()) => Ok(Some(text)),
-            Err(error) => Err(Rejection::new(
-                RejectionCode::InvalidField,
-                Some(field),
-                error.to_string(),
-            )),
-        },
+        Ok(Json::String(text)) => moment(field, &text).map(Some),
+        Ok(Json::Null) => Ok(None),
+        _ => Err(malformed(
+            Some(field),
+            format!("{field} must be an RFC 3339 string"),
+        )),
+    }
+}
+
+/// A string of any length; `null` counts as absent.
+pub(super) fn string<'a>(
+    field: &str,
+    raw: &'a RawValue,
+) -> Result<Option<Cow<'a, str>>, Rejection> {
+    match Json::read(raw) {
+        Ok(Json::String(text)) => Ok(Some(text)),
         Ok(Json::Null) => Ok(None),
         Ok(_) => Err(malformed(Some(field), format!("{field} must be a string"))),
         Err(_) => Err(malformed(
@@ -196,23 +222,25 @@ fn text<'a>(field: &str, raw: &'a RawValue) -> Result<Option<Cow<'a, str>>, Reje
     }
 }
 
-fn timestamp(raw: &RawValue) -> Result<Option<Timestamp>, Rejection> {
-    match Json::read(raw) {
-        Ok(Json::String(text)) => match Timestamp::parse(&text) {
-            Ok(timestamp) => Ok(Some(timestamp)),
-            Err(error) => {
-                let message = format!("timestamp {error}");
-                Err(Rejection::new(
-                    RejectionCode::InvalidTimestamp,
-                    Some("timestamp"),
-                    message,
-                ))
-            }
-        },
-        Ok(Json::Null) => Ok(None),
-        _ => Err(malformed(
-            Some("timestamp"),
-            "timestamp must be an RFC 3339 string".to_owned(),
+/// An id or name within its limits.
+pub(super) fn checked<'a>(field: &str, text: Cow<'a, str>) -> Result<Cow<'a, str>, Rejection> {
+    match check_id(field, &text) {
+        Ok(()) => Ok(text),
+        Err(error) => Err(Rejection::new(
+            RejectionCode::InvalidField,
+            Some(field),
+            error.to_string(),
         )),
     }
+}
+
+/// A date and time in RFC 3339.
+pub(super) fn moment(field: &str, text: &str) -> Result<Timestamp, Rejection> {
+    Timestamp::parse(text).map_err(|error| {
+        Rejection::new(
+            RejectionCode::InvalidTimestamp,
+            Some(field),
+            format!("{field} {error}"),
+        )
+    })
 }

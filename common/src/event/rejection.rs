@@ -202,6 +202,13 @@ impl BatchRejection {
         }
     }
 
+    /// Refuses a request of one event, whose id is given if it could be read.
+    #[must_use]
+    pub fn of_event(event_id: Option<String>, rejection: Rejection) -> Self {
+        Self::of_request(rejection.code, rejection.message.clone())
+            .with_errors(vec![EventError::new(0, event_id, rejection)])
+    }
+
     /// Refuses a request of `total` events for the faults of some; none when there are no faults.
     #[must_use]
     pub fn of_events(total: usize, errors: Vec<EventError>) -> Option<Self> {

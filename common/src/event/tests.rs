@@ -440,7 +440,7 @@ fn a_batch_of_good_events_is_read_as_a_whole() {
         assert_eq!(events.len(), count);
         assert_eq!(events[count - 1].event_id, format!("evt_{}", count - 1));
         assert_eq!(
-            check_batch_horizon(&events, NOW, &Horizon::default()),
+            check_batch_horizon(&events, "timestamp", NOW, &Horizon::default()),
             Ok(())
         );
     }
@@ -611,7 +611,8 @@ fn an_id_twice_in_one_request_and_a_time_outside_the_horizon_are_listed() {
     events.remove(1);
     let body = batch(&events);
     let events = parse_batch(body.as_bytes(), NOW).unwrap();
-    let rejection = check_batch_horizon(&events, NOW, &Horizon::default()).unwrap_err();
+    let rejection =
+        check_batch_horizon(&events, "timestamp", NOW, &Horizon::default()).unwrap_err();
     assert_eq!(
         (rejection.status, rejection.code),
         (BatchStatus::Invalid, RejectionCode::TimestampTooOld)
