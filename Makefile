@@ -15,7 +15,7 @@ WHOLE := --release --workspace --locked
 FAIL_POINTS := --features submeter-agent/fail-points --bin submeter-agent-fail-points
 BIN := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo demo-stop test lint bench
+.PHONY: help setup build demo demo-stop test test-fleet lint bench
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo-stop: ## stop what `make demo` left running
 
 test: build ## every test, those that start the real binaries too
 	@cargo test $(WHOLE)
+
+test-fleet: build ## ten thousand agents that come back at once after an outage
+	@SUBMETER_FLEET=10000 cargo test $(WHOLE) --test network a_thousand_agents -- --nocapture
 
 lint: setup ## formatting and clippy, warnings are errors
 	@cargo fmt --all --check

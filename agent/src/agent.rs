@@ -84,7 +84,8 @@ impl Agent {
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         // 0. Secrets and the client first: what is wrong with them is known without touching the disk.
         let token = ingest_token(config)?;
-        let client = CollectorClient::new(&config.collector, key_source(config))
+        let timeout = config.collector_timeout.0;
+        let client = CollectorClient::new(&config.collector, key_source(config), timeout)
             .map_err(StartError::Config)?;
         warn_of_plain_http(&config.collector);
         telemetry::metrics();
@@ -143,8 +144,8 @@ impl Agent {
         &self.pipeline
     }
 
-    /// Runs until `stop` resolves or the store fails, then closes the rooms. When `hurry` resolves while frames are still being
-    /// sent, they stay on disk.
+    /// Runs until `stop` resolves or the store fails, then closes the rooms. When `hurry` resolves, nothing is waited for any
+    /// more: requests in flight are cut off and frames not sent yet stay on disk.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -170,17 +171,23 @@ impl Agent {
         // 3. The door closes first: after it, nothing new can be acknowledged.
         self.admin.begin_draining();
         remove_address_file(&self.address_file);
-        self.server
-            .stop(self.shutdown_grace / REQUESTS_GRACE_SHARE)
-            .await;
+        let mut hurry = std::pin::pin!(hurry);
+        let mut hurried = tokio::select! {
+            () = self.server.stop(self.shutdown_grace / REQUESTS_GRACE_SHARE) => false,
+            () = &mut hurry => true,
+        };
         // A request that outlasted its grace is refused, or it would be acknowledged behind the farewell.
         self.pipeline.close_door();
         fail_point!(StopDoorClosed);
 
         // 2. The farewell frame is sealed and sent.
         let drained = tokio::select! {
+            biased;
+            () = async { if !hurried { hurry.await } } => {
+                hurried = true;
+                Ok(None)
+            }
             drained = self.flusher.drain(deadline) => drained.map(|drained| drained.trouble),
-            () = hurry => Ok(Some("asked to hurry".to_owned())),
         };
 
         fail_point!(StopDrained);
@@ -192,6 +199,7 @@ impl Agent {
             return Stopped::Poisoned(reason);
         }
         let reason = match drained {
+            Ok(_) if hurried => Some("a second signal asked not to wait".to_owned()),
             Ok(trouble) => trouble,
             Err(error) => Some(error.to_string()),
         };

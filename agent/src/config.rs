@@ -38,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Base URL of the collector; a path prefix is kept.
     pub collector: String,
+    /// Longest time for one call of the collector, its reply included.
+    pub collector_timeout: Span,
     /// File holding the collector's API key (scope `agent`). Read again whenever the collector refuses the key.
     pub key_file: Option<PathBuf>,
     /// File holding the token that applications and commands must send as `Authorization: Bearer`. None: no token.
@@ -103,6 +105,8 @@ impl Default for Config {
             data_dir: PathBuf::from("submeter-agent-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 7600)),
             collector: "http://127.0.0.1:7700".to_owned(),
+            // The largest frame is 16 MiB: it fits into a minute on a line of 3 Mbit/s.
+            collector_timeout: Span::seconds(60),
             key_file: None,
             ingest_token_file: None,
             allowed_hosts: Vec::new(),
@@ -207,6 +211,12 @@ impl Config {
                 "checkpoint_interval",
                 self.checkpoint_interval,
                 Duration::from_millis(10),
+                HOUR,
+            ),
+            (
+                "collector_timeout",
+                self.collector_timeout,
+                Duration::from_millis(100),
                 HOUR,
             ),
             ("shutdown_grace", self.shutdown_grace, Duration::ZERO, HOUR),

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod client;
+mod retry_after;
 mod schedule;
 mod session;
 
@@ -292,7 +293,11 @@ impl Worker {
                     }
                 }
                 Err(
-                    trouble @ Trouble::Call(CallError::Unreachable(_) | CallError::Busy { .. }),
+                    trouble @ Trouble::Call(
+                        CallError::Unreachable(_)
+                        | CallError::Misdelivered(_)
+                        | CallError::Busy { .. },
+                    ),
                 ) => {
                     if let Pause::Nudgeable(delay) | Pause::Asked(delay) =
                         self.conclude(Err(trouble))

@@ -30,6 +30,12 @@ pub use reply::{
     Catalog, FrameReply, FrameResult, Position, RegisterReply, RegisterRequest, RegisterStatus,
 };
 
+/// The header in which an agent names each of its calls, and in which the collector's answer names it back.
+///
+/// A proxy or a connection out of step can hand the answer of one call to another; an old acknowledgement must not be taken
+/// for a new one.
+pub const CALL_HEADER: &str = "submeter-call";
+
 /// The version of frames that this build writes. It reads this one and every earlier one.
 pub const FRAME_VERSION: u8 = 1;
 

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use submeter_tests::builders;
-use submeter_tests::system::{Agent, Api, Outcome, PATIENCE, System, eventually};
+use submeter_tests::system::{Agent, Api, Outcome, PATIENCE, System, Wire, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_agent_hands_everything_over_and_says_farewell() -> Result<()> {
@@ -72,6 +72,32 @@ async fn an_agent_without_its_collector_says_what_is_left_and_brings_it_later() 
         Ok(())
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_wait_and_loses_nothing() -> Result<()> {
+    let mut system = System::start("").await?;
+    let meter = count_meter(system.collector.api()).await?;
+    let mut agent = system
+        .agent("agent", "flush_interval = \"1h\"\nshutdown_grace = \"1h\"")
+        .await?;
+    ingest(&agent, 0..30).await?;
+    system.collector.kill()?;
+    // A request that never ends keeps a polite agent waiting, too.
+    let mut slow = Wire::connect(agent.api().base()).await?;
+    slow.head("/events/ingest", "content-length: 10\r\n")
+        .await?;
+    agent.process().signal(Signal::TERM)?;
+    agent.process().signal(Signal::INT)?;
+    let status = agent.process().ended(PATIENCE).await?;
+    ensure!(status.code() == Some(3), "{status}");
+
+    agent.start_again().await?;
+    system.collector.start_again().await?;
+    agent.flush().await?;
+    let counted = counted(system.collector.api(), &meter).await?;
+    ensure!(counted == json!("30"), "{counted}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use submeter_common::time::SystemClock;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::say::say;
 use super::settings::Settings;
@@ -36,13 +37,12 @@ impl Run {
 }
 
 async fn run(config: &Config) -> Outcome {
-    let mut signals = Signals::listen().context("listen for signals")?;
+    let signals = Signals::listen().context("listen for signals")?;
     let agent = Agent::start(config, Arc::new(SystemClock))
         .await
         .map_err(start_failure)?;
     announce(config, &agent);
-    let mut hurried = Signals::listen().context("listen for signals")?;
-    let stopped = agent.run(signals.next(), hurried.second()).await;
+    let stopped = agent.run(signals.nth(1), signals.nth(2)).await;
     Ok(conclude(stopped))
 }
 
@@ -104,30 +104,33 @@ fn start_failure(error: StartError) -> Failure {
     }
 }
 
-/// SIGTERM and SIGINT, which mean the same.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
+/// SIGTERM and SIGINT, which mean the same: the first asks to stop, the second not to wait.
+struct Signals(watch::Receiver<u32>);
 
 impl Signals {
+    /// Counts signals from now on. They are taken as they come: two that wait to be taken would be one.
     fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (count, counted) = watch::channel(0);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                count.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self(counted))
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Resolves when `count` signals have come.
+    fn nth(&self, count: u32) -> impl Future<Output = ()> + use<> {
+        let mut counted = self.0.clone();
+        async move {
+            // The counting ends with the runtime only.
+            let _ = counted.wait_for(|counted| *counted >= count).await;
         }
-    }
-
-    /// The signal after the next one: somebody does not want to wait.
-    async fn second(&mut self) {
-        self.next().await;
-        self.next().await;
     }
 }

@@ -2,26 +2,28 @@
 //!
 //! A call ends in a reply or in a [`CallError`] that says what the flusher does next. One connection is kept open and
 //! reused. Replies are read within a bound, and a reply that is cut off is a call nobody knows the outcome of: the frame is
-//! sent again and the collector answers `duplicate`.
+//! sent again and the collector answers `duplicate`. So is one that answers another call: each call has a name, which its
+//! reply must carry, or an old acknowledgement would be taken for a new one.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use submeter_common::id::AgentId;
-use submeter_common::protocol::{Catalog, FrameReply, RegisterReply, RegisterRequest};
+use submeter_common::protocol::{CALL_HEADER, Catalog, FrameReply, RegisterReply, RegisterRequest};
 use thiserror::Error;
+use uuid::Uuid;
 
+use super::retry_after::retry_after;
 use crate::config::Secret;
 
 /// Time to reach the collector.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Time for a whole call. The largest frame is 16 MiB: it fits into a minute on a line of 3 Mbit/s.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longest reply: a catalog of many thousand meters.
 const REPLY_BYTES_MAX: usize = 64 << 20;
@@ -38,6 +40,9 @@ pub enum CallError {
     /// The collector was not reached, or its reply was cut off. Tried again with growing waits.
     #[error("the collector cannot be reached: {0}")]
     Unreachable(String),
+    /// A reply came, but not to this call. Tried again over another connection.
+    #[error("something on the way to the collector mixes up replies: {0}")]
+    Misdelivered(String),
     /// The collector asks to come back later.
     #[error("the collector is busy: {message}")]
     Busy {
@@ -71,6 +76,7 @@ impl CallError {
         match self {
             Self::NoKey(_) => "no_key",
             Self::Unreachable(_) => "unreachable",
+            Self::Misdelivered(_) => "misdelivered",
             Self::Busy { .. } => "busy",
             Self::KeyRefused(_) => "key_refused",
             Self::UnknownAgent => "unknown_agent",
@@ -108,29 +114,38 @@ pub struct CollectorClient {
     http: reqwest::Client,
     base: String,
     key: KeySource,
+    /// A connection that brought a foreign reply is out of step: until a call is answered rightly, none is used twice.
+    out_of_step: Arc<AtomicBool>,
+}
+
+/// A call and the name its reply must carry.
+struct Call {
+    request: RequestBuilder,
+    name: String,
 }
 
 impl CollectorClient {
-    /// A client for the collector at `base`; a path prefix in it is kept. The error is a fault of the TLS set-up.
-    pub fn new(base: &str, key: KeySource) -> Result<Self, String> {
+    /// A client for the collector at `base`; a path prefix in it is kept. A call takes at most `timeout`. The error is a fault
+    /// of the TLS set-up.
+    pub fn new(base: &str, key: KeySource, timeout: Duration) -> Result<Self, String> {
         let http = crate::tls::client_builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(CALL_TIMEOUT)
+            .timeout(timeout)
             .build()
             .map_err(|error| chain(&error))?;
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
             key,
+            out_of_step: Arc::default(),
         })
     }
 
     /// Says who the agent is and how far it came; the reply opens a session.
     pub async fn register(&self, request: &RegisterRequest) -> Result<RegisterReply, CallError> {
-        let call = self
-            .call(Method::POST, "/v1/agents/register")?
-            .json(request);
-        let response = send(call).await?;
+        let mut call = self.call(Method::POST, "/v1/agents/register")?;
+        call.request = call.request.json(request);
+        let response = self.send(call).await?;
         if response.status() == StatusCode::OK {
             read(response).await
         } else {
@@ -145,14 +160,13 @@ impl CollectorClient {
         epoch: u64,
         bytes: Vec<u8>,
     ) -> Result<FrameReply, CallError> {
-        let call = self.call(
-            Method::POST,
-            &format!("/v1/agents/{agent}/frames?epoch={epoch}"),
-        )?;
-        let call = call
+        let path = format!("/v1/agents/{agent}/frames?epoch={epoch}");
+        let mut call = self.call(Method::POST, &path)?;
+        call.request = call
+            .request
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(bytes);
-        let response = send(call).await?;
+        let response = self.send(call).await?;
         match response.status() {
             StatusCode::OK | StatusCode::CONFLICT => read(response).await,
             _ => Err(refusal(response).await),
@@ -161,7 +175,7 @@ impl CollectorClient {
 
     /// The catalog in force.
     pub async fn catalog(&self) -> Result<Catalog, CallError> {
-        let response = send(self.call(Method::GET, "/v1/catalog")?).await?;
+        let response = self.send(self.call(Method::GET, "/v1/catalog")?).await?;
         if response.status() == StatusCode::OK {
             read(response).await
         } else {
@@ -169,22 +183,47 @@ impl CollectorClient {
         }
     }
 
-    fn call(&self, method: Method, path: &str) -> Result<RequestBuilder, CallError> {
+    fn call(&self, method: Method, path: &str) -> Result<Call, CallError> {
         let key = self.key.read()?;
         let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
             .map_err(|_| CallError::NoKey("the key cannot stand in a header".to_owned()))?;
         authorization.set_sensitive(true);
-        Ok(self
+        let name = Uuid::new_v4().to_string();
+        let mut request = self
             .http
             .request(method, format!("{}{path}", self.base))
-            .header(AUTHORIZATION, authorization))
+            .header(AUTHORIZATION, authorization)
+            .header(CALL_HEADER, &name);
+        if self.out_of_step.load(Ordering::Relaxed) {
+            request = request.header(CONNECTION, "close");
+        }
+        Ok(Call { request, name })
     }
-}
 
-async fn send(call: RequestBuilder) -> Result<Response, CallError> {
-    call.send()
-        .await
-        .map_err(|error| CallError::Unreachable(chain(&error)))
+    /// Sends a call. What only the collector can say is believed only in the reply to this very call; that somebody on the
+    /// way is busy, anybody may say.
+    async fn send(&self, call: Call) -> Result<Response, CallError> {
+        let response = call
+            .request
+            .send()
+            .await
+            .map_err(|error| CallError::Unreachable(chain(&error)))?;
+        let status = response.status();
+        let told = response.headers().get(CALL_HEADER);
+        let strayed = told.map_or(
+            status.is_success() || status == StatusCode::CONFLICT,
+            |told| told.as_bytes() != call.name.as_bytes(),
+        );
+        self.out_of_step.store(strayed, Ordering::Relaxed);
+        if !strayed {
+            return Ok(response);
+        }
+        let told = told.map_or_else(|| "no call".to_owned(), |told| format!("call {told:?}"));
+        Err(CallError::Misdelivered(format!(
+            "a reply of status {status} names {told}, expected call {}",
+            call.name
+        )))
+    }
 }
 
 async fn read<T: DeserializeOwned>(response: Response) -> Result<T, CallError> {
@@ -232,7 +271,7 @@ struct ErrorBody {
 
 async fn refusal(response: Response) -> CallError {
     let status = response.status();
-    let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
+    let retry_after = retry_after(response.headers());
     let body = match read_bytes(response).await {
         Ok(body) => body,
         Err(error) => return error,
@@ -260,17 +299,6 @@ async fn refusal(response: Response) -> CallError {
             message,
         },
     }
-}
-
-/// Seconds only: the date form would compare two clocks.
-fn retry_after(header: &HeaderValue) -> Option<Duration> {
-    header
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
 }
 
 fn quote(body: &[u8]) -> String {

@@ -2,7 +2,7 @@
 //!
 //! What a client may hold open is bounded: the number of connections, the time to send a request's head, and (in
 //! [`super::body`]) the time and bytes of its body. Beyond the number of connections, new ones wait in the system's
-//! listen queue.
+//! listen queue, and whoever is served meanwhile is asked to make room.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -47,6 +52,7 @@ impl Server {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        let router = router.layer(from_fn_with_state(Arc::clone(&connections), make_room));
         let accepting = tokio::spawn(accept(listener, router, connections, stopped));
         Ok(Self {
             address,
@@ -104,6 +110,20 @@ async fn accept(
             }
         }
     }
+}
+
+/// While the house is full, whoever was served makes room for those who wait; kept connections would shut them out for good.
+async fn make_room(
+    State(connections): State<Arc<Semaphore>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if connections.available_permits() == 0 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
 }
 
 async fn next_connection(

@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use serde_json::json;
 use submeter_common::id::{AgentId, Digest};
 use submeter_common::meter::Meter;
 use submeter_common::protocol::{
-    Catalog, Frame, FrameReply, FrameResult, Position, RegisterReply, RegisterRequest,
+    CALL_HEADER, Catalog, Frame, FrameReply, FrameResult, Position, RegisterReply, RegisterRequest,
     RegisterStatus, decode_frame,
 };
 use submeter_common::time::{Clock as _, SystemClock};
@@ -34,6 +35,10 @@ pub(crate) enum Mischief {
     CutOff,
     /// Answers 503 with `Retry-After` in seconds.
     Busy(u64),
+    /// Answers 429 with a `Retry-After` that is a date, this many seconds after the reply's own.
+    Limited(i64),
+    /// Swallows the frame and gives the reply to the call before once more.
+    OldReply,
     /// Says that another session took over.
     Fence,
     /// Says that two histories exist.
@@ -153,6 +158,7 @@ impl Collector {
             .route("/v1/agents/{id}/frames", post(frames))
             .route("/v1/catalog", get(catalog))
             .layer(DefaultBodyLimit::max(64 << 20))
+            .layer(from_fn(name_the_call))
             .with_state(Arc::clone(&book));
         let serving =
             tokio::spawn(async move { axum::serve(listener, routes).await.expect("serves") });
@@ -198,6 +204,22 @@ impl Drop for Collector {
 }
 
 type Shared = State<Arc<Mutex<Book>>>;
+
+/// A reply names the call it answers, unless it says already that it answers another.
+async fn name_the_call(request: Request, next: Next) -> Response {
+    let call = request.headers().get(CALL_HEADER).cloned();
+    let mut response = next.run(request).await;
+    if let Some(call) = call {
+        response.headers_mut().entry(CALL_HEADER).or_insert(call);
+    }
+    response
+}
+
+/// A date as HTTP writes it, `seconds` from a fixed moment.
+fn http_date(seconds: i64) -> String {
+    let at = jiff::Timestamp::from_second(1_700_000_000 + seconds).expect("a time");
+    at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
 
 async fn register(State(book): Shared, body: Bytes) -> Response {
     let request: RegisterRequest = serde_json::from_slice(&body).expect("a register request");
@@ -254,6 +276,16 @@ async fn frames(
                 body,
             )
                 .into_response();
+        }
+        Some(Mischief::Limited(seconds)) => {
+            let headers = [("date", http_date(0)), ("retry-after", http_date(seconds))];
+            let body = axum::Json(json!({"code": "RATE_LIMITED", "message": "not so fast"}));
+            return (StatusCode::TOO_MANY_REQUESTS, headers, body).into_response();
+        }
+        Some(Mischief::OldReply) => {
+            let applied = book.agents.get(&id).expect("a session").position;
+            let old = book.reply(FrameResult::Applied, applied);
+            return ([(CALL_HEADER, "the call before")], axum::Json(old)).into_response();
         }
         Some(Mischief::Fence) => {
             if let Some(session) = book.agents.get_mut(&id) {

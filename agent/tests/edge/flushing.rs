@@ -66,8 +66,23 @@ async fn a_reply_that_was_cut_off_leads_to_a_duplicate_and_not_to_a_second_count
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_to_another_call_acknowledges_nothing() {
+    let (collector, agent, _directory) = survives(&[Mischief::OldReply, Mischief::OldReply]).await;
+    assert_eq!(collector.book().registers.len(), 1);
+    let metrics = agent.get("/metrics").await.text;
+    let counted = "submeter_agent_flush_failures_total{cause=\"misdelivered\"}";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_busy_collector_is_left_alone_for_as_long_as_it_asks() {
-    let (collector, _agent, _directory) = survives(&[Mischief::Busy(1)]).await;
+    for busy in [Mischief::Busy(1), Mischief::Limited(1)] {
+        is_left_alone_for_a_second(busy).await;
+    }
+}
+
+async fn is_left_alone_for_a_second(busy: Mischief) {
+    let (collector, _agent, _directory) = survives(&[busy]).await;
     let book = collector.book();
     let waits: Vec<Duration> = book
         .arrivals

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use metrics::{counter, histogram};
+use submeter_common::protocol::CALL_HEADER;
 
 use super::error::ApiError;
 use super::state::ApiState;
@@ -64,19 +65,24 @@ pub(super) async fn observe(
     next: Next,
 ) -> Response {
     let started = Instant::now();
+    let call = request.headers().get(CALL_HEADER).cloned();
     let method = method_name(request.method());
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let response = match tokio::time::timeout(state.config.request_timeout, next.run(request)).await
-    {
-        Ok(response) => response,
-        Err(_) => {
-            ApiError::unavailable("the request took too long and was given up; send it again")
-                .into_response()
-        }
-    };
+    let mut response =
+        match tokio::time::timeout(state.config.request_timeout, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                ApiError::unavailable("the request took too long and was given up; send it again")
+                    .into_response()
+            }
+        };
+    // The answer names the call it belongs to: on the way it may be handed to another one.
+    if let Some(call) = call {
+        response.headers_mut().insert(CALL_HEADER, call);
+    }
     let status = response.status().as_u16().to_string();
     counter!(metric::REQUESTS, "route" => route.clone(), "method" => method, "status" => status)
         .increment(1);

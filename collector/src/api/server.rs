@@ -8,12 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use metrics::gauge;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::ApiConfig;
@@ -21,6 +26,10 @@ use crate::telemetry::metric;
 
 /// Pause after a failed accept, which mostly means that file descriptors ran out: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that wait in the kernel's queue at most, as far as the kernel allows: a fleet that comes back at once finds
+/// room there instead of being turned away.
+const WAITING_MAX: u32 = 4096;
 
 /// Most headers of a request.
 const HEADERS_MAX: usize = 64;
@@ -40,7 +49,14 @@ impl Door {
     /// # Errors
     /// What the operating system says, mostly that the address is in use.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A restart must not wait until the connections of the life before are forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(WAITING_MAX)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }
@@ -61,6 +77,7 @@ pub async fn serve(
     grace: Duration,
 ) -> usize {
     let room = Arc::new(Semaphore::new(config.connections_max));
+    let routes = routes.layer(from_fn_with_state(Arc::clone(&room), make_room));
     let open = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -96,6 +113,16 @@ async fn accept(
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((stream, permit))
+}
+
+/// While the house is full, whoever was served makes room for those who wait; kept connections would shut them out for good.
+async fn make_room(State(room): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if room.available_permits() == 0 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
 }
 
 fn spawn(

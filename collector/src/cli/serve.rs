@@ -11,6 +11,10 @@ use crate::collector::Collector;
 use crate::config::Config;
 use crate::telemetry::{self, LogFormat};
 
+/// Threads that wait for the disk or decode frames. Writers queue at one lock anyway; without this bound a thousand agents that
+/// come back at once make hundreds of threads, whose heaps stay.
+const BLOCKING_THREADS_MAX: usize = 32;
+
 pub(super) fn run(arguments: &SettingsArgs) -> u8 {
     let config = match Config::load(arguments.config.as_deref(), &arguments.flags()) {
         Ok((config, _)) => config,
@@ -22,6 +26,7 @@ pub(super) fn run(arguments: &SettingsArgs) -> u8 {
     telemetry::start_logging(config.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
     {
         Ok(runtime) => runtime,

@@ -63,6 +63,12 @@ impl Api {
         &self.base
     }
 
+    /// The key it sends, if any.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// Sends a request as it is.
     ///
     /// # Errors
