@@ -1,5 +1,7 @@
 //! What an operator asks and orders: status, flush, health, metrics.
 
+mod inspect;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,12 +12,15 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use submeter_common::protocol::Position;
+use tokio::sync::Semaphore;
 
 use crate::flush::{FlushHandle, FlushStatus};
 use crate::http::query::Query;
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{Health, Pipeline, SealReason, Status};
 use crate::telemetry;
+
+pub(crate) use inspect::inspect;
 
 /// How long `POST /v1/flush?wait=true` waits unless told otherwise.
 const FLUSH_WAIT_SECONDS_DEFAULT: u64 = 30;
@@ -28,6 +33,8 @@ pub(crate) struct Admin {
     pipeline: Pipeline,
     flush: FlushHandle,
     draining: AtomicBool,
+    /// Room for answers that read the disk: looking must not take the machine from the hot path.
+    looks: Semaphore,
 }
 
 impl Admin {
@@ -37,6 +44,7 @@ impl Admin {
             pipeline,
             flush,
             draining: AtomicBool::new(false),
+            looks: Semaphore::new(inspect::LOOKS_MAX),
         }
     }
 

@@ -4,10 +4,13 @@ mod check_config;
 mod client;
 mod flush;
 mod import;
+mod inspect;
 mod run;
 mod say;
 mod settings;
+mod source;
 mod status;
+mod table;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -24,8 +27,10 @@ const EXIT_FRAMES_LEFT: u8 = 3;
 const EXIT_POISONED: u8 = 4;
 /// A setting is wrong.
 const EXIT_CONFIG: u8 = 64;
-/// Some lines of an import were refused.
+/// Some lines of an import, or a file, were refused.
 const EXIT_DATA: u8 = 65;
+/// What was asked for is not there.
+const EXIT_NOT_FOUND: u8 = 66;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -44,8 +49,11 @@ enum Command {
     Run(run::Run),
     /// Seal what is open and send it to the collector now
     Flush(flush::Flush),
-    /// Show what the running agent holds and how far the collector is
+    /// Show what the agent holds and how far the collector is, running or stopped
     Status(status::Status),
+    /// Look at events, open partials, frames, remembered ids, meters and quarantine, running or stopped
+    #[command(subcommand)]
+    Inspect(inspect::Inspect),
     /// Bring in past events from a file, one JSON event per line
     Import(import::Import),
     /// Check the settings from file, environment and flags, and print the effective ones
@@ -63,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.execute(),
         Command::Flush(command) => block_on(command.execute()),
         Command::Status(command) => block_on(command.execute()),
+        Command::Inspect(command) => block_on(command.execute()),
         Command::Import(command) => block_on(command.execute()),
         Command::CheckConfig(command) => command.execute(),
         #[cfg(feature = "fail-points")]
@@ -71,7 +80,7 @@ pub fn main() -> ExitCode {
     match code {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            eprintln!("submeter-agent: {:#}", failure.error);
+            say::remark(format_args!("submeter-agent: {:#}", failure.error));
             ExitCode::from(failure.code)
         }
     }

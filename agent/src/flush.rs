@@ -48,6 +48,8 @@ pub enum FlushState {
     NoKey,
     /// The last round failed; the next one comes by itself.
     Retrying,
+    /// The agent does not run.
+    Stopped,
     /// A fork: nothing is sent until a person has looked and restarted the agent.
     Halted,
 }

@@ -27,5 +27,6 @@ mod dedup;
 mod fail_point;
 mod http;
 mod ingest;
+mod inspection;
 mod routes;
 mod store;

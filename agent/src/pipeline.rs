@@ -47,6 +47,7 @@ pub use query::{EventQuery, StoredEvent, StoredValue};
 pub use status::{Health, Status};
 pub use submission::{EventOutcome, SUBMISSION_EVENTS_MAX, Submission};
 
+use crate::inspection::Inspection;
 use shared::{Shared, lock};
 use work::{Command, Job, Reply};
 use worker::Workers;
@@ -216,6 +217,13 @@ impl Pipeline {
     pub async fn abandon_import(&self, id: &str) -> Result<Option<ImportState>, PipelineError> {
         self.command(|reply| Command::AbandonImport(id.to_owned(), reply))
             .await
+    }
+
+    /// Looks into the state directory, for people.
+    pub(crate) fn inspection(&self) -> Inspection<'_> {
+        let shared = self.shared();
+        let sent = lock(&shared.frames).sent;
+        Inspection::new(&shared.store, sent, shared.config.groups_per_meter_max)
     }
 
     /// All imports this state directory remembers, oldest first.

@@ -10,10 +10,14 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, inspect};
 use crate::http::guard::{self, Guard};
 use crate::http::reply::ApiError;
 use crate::ingest::{Ingest, cloudevents, compatible, events, imports, native};
+use crate::inspection::{
+    DedupQuery, EventsQuery, FrameQuery, IdQuery, MetersQuery, OutboxQuery, PartialsQuery,
+    QuarantineQuery, Question as _,
+};
 use crate::telemetry::names;
 
 /// The agent's router: every request is measured, then checked by the guard, then handled.
@@ -32,6 +36,14 @@ pub(crate) fn router(ingest: Arc<Ingest>, admin: Arc<Admin>, guard: Guard) -> Ro
     let of_operators = Router::new()
         .route("/v1/status", get(admin::status))
         .route("/v1/flush", post(admin::flush))
+        .route(EventsQuery::PATH, get(inspect::<EventsQuery>))
+        .route(PartialsQuery::PATH, get(inspect::<PartialsQuery>))
+        .route(OutboxQuery::PATH, get(inspect::<OutboxQuery>))
+        .route(FrameQuery::PATH, get(inspect::<FrameQuery>))
+        .route(DedupQuery::PATH, get(inspect::<DedupQuery>))
+        .route(IdQuery::PATH, get(inspect::<IdQuery>))
+        .route(MetersQuery::PATH, get(inspect::<MetersQuery>))
+        .route(QuarantineQuery::PATH, get(inspect::<QuarantineQuery>))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
         .route("/metrics", get(admin::metrics))

@@ -59,12 +59,14 @@ pub(crate) mod crash;
 pub(crate) mod dedup;
 pub(crate) mod journal;
 pub(crate) mod key;
+mod lock;
 pub(crate) mod meta;
 pub(crate) mod open;
 mod options;
 pub(crate) mod outbox;
 pub(crate) mod quarantine;
 pub(crate) mod record;
+pub(crate) mod snapshot;
 
 use std::path::Path;
 
@@ -72,6 +74,7 @@ use rocksdb::{ColumnFamily, DB, WriteOptions};
 use thiserror::Error;
 
 pub(crate) use batch::Batch;
+pub(crate) use snapshot::Snapshot;
 
 /// The layout this program writes. A change that an older program would misread raises it.
 pub(crate) const LAYOUT: u32 = 1;
@@ -82,6 +85,9 @@ pub(crate) enum StoreError {
     /// Another process holds it.
     #[error("in use by another process")]
     Locked,
+    /// There is none at this path.
+    #[error("no state directory")]
+    Absent,
     /// A newer program wrote it.
     #[error("layout {found} is newer than {LAYOUT}")]
     NewerLayout {
@@ -180,6 +186,38 @@ impl Store {
         };
         store.check_layout()?;
         Ok(store)
+    }
+
+    /// Opens an existing directory that no process holds, for reading only: what is in the log alone is seen, and nothing
+    /// on the disk changes.
+    pub(crate) fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        if !path.join("CURRENT").exists() {
+            return Err(StoreError::Absent);
+        }
+        if lock::is_held(path).map_err(|error| StoreError::Failed(error.to_string()))? {
+            return Err(StoreError::Locked);
+        }
+        let cache = options::cache();
+        let families = Family::ALL.map(|family| options::family(family, &cache));
+        let mut database = options::database();
+        database.create_if_missing(false);
+        database.create_missing_column_families(false);
+        let db = DB::open_cf_descriptors_read_only(&database, path, families, false)?;
+        let store = Self {
+            db,
+            #[cfg(test)]
+            crash: crash::Crash::default(),
+        };
+        match store.layout()? {
+            Some(LAYOUT) => Ok(store),
+            Some(found) if found > LAYOUT => Err(StoreError::NewerLayout { found }),
+            _ => Err(StoreError::Corrupt("it has no layout number".into())),
+        }
+    }
+
+    /// Everything as it is at one instant, for reads that must agree with each other.
+    pub(crate) fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self)
     }
 
     fn check_layout(&self) -> Result<(), StoreError> {

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::settings::Settings;
-use super::{EXIT_CONFIG, Failure};
+use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_NOT_FOUND, Failure};
 use crate::config::{ADDRESS_FILE, Config, Secret};
+use crate::inspection::Question;
 
 /// Time for a call that does not wait on purpose.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,6 +57,16 @@ pub(super) enum ClientError {
 }
 
 impl Target {
+    /// The settings.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        self.settings.load()
+    }
+
+    /// Whether a certain running agent was named, and not a state directory.
+    pub(super) fn names_agent(&self) -> bool {
+        self.agent.is_some() || self.settings.names_address()
+    }
+
     /// Finds the running agent.
     pub(super) fn client(&self) -> Result<AgentClient, Failure> {
         let config = self.settings.load()?;
@@ -136,6 +147,21 @@ impl AgentClient {
     /// Reads something.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.send(self.call(Method::GET, path)).await
+    }
+
+    /// Asks a question.
+    pub(super) async fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, ClientError> {
+        let parameters = question.parameters().into_iter();
+        let given: Vec<_> = parameters
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
+        let mut path = Q::PATH.to_owned();
+        if !given.is_empty() {
+            let mut url = reqwest::Url::parse("http://agent").expect("a constant URL parses");
+            url.query_pairs_mut().extend_pairs(given);
+            path = format!("{path}?{}", url.query().unwrap_or_default());
+        }
+        self.get(&path).await
     }
 
     /// Orders something; `limit` is on top of the usual time.
@@ -228,6 +254,13 @@ impl AgentClient {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        anyhow::Error::from(error).into()
+        let code = match &error {
+            ClientError::Refused { status: 404, .. } => EXIT_NOT_FOUND,
+            _ => EXIT_FAILED,
+        };
+        Failure {
+            code,
+            error: error.into(),
+        }
     }
 }

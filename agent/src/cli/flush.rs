@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::client::Target;
-use super::say::say;
+use super::say::{remark, say};
 use super::{EXIT_FRAMES_LEFT, EXIT_OK, Outcome};
 use crate::admin::FlushReply;
 use crate::config::Span;
@@ -60,10 +60,10 @@ impl Flush {
                 .flush
                 .message
                 .unwrap_or_else(|| "frames are on their way".to_owned());
-            eprintln!(
+            remark(format_args!(
                 "waiting: the collector holds frame {} of {}: {why}",
                 reply.acknowledged.seq, reply.sealed.seq
-            );
+            ));
             if left.is_some_and(|left| left < Duration::from_secs(1)) {
                 return Ok(EXIT_FRAMES_LEFT);
             }

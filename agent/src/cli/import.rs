@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
 use super::client::{AgentClient, ClientError, Target};
-use super::say::say;
+use super::say::{remark, say};
 use super::{EXIT_DATA, EXIT_OK, Failure, Outcome};
 use crate::config::Span;
 use crate::ingest::imports::BeginImport;
@@ -254,16 +254,16 @@ impl Totals {
     fn print_refused(&self) {
         for refused in &self.refused {
             // Files are counted from 1 by people and their editors.
-            eprintln!(
+            remark(format_args!(
                 "line {}: {}: {}",
                 refused.index + 1,
                 refused.code,
                 refused.message
-            );
+            ));
         }
         let more = self.rejected.saturating_sub(self.refused.len() as u64);
         if more > 0 {
-            eprintln!("… and {more} more refused lines");
+            remark(format_args!("… and {more} more refused lines"));
         }
     }
 }

@@ -1,13 +1,17 @@
-//! `status`: the running agent at one glance, for people or as JSON.
+//! `status`: the agent at one glance, running or stopped, for people or as JSON.
 
 use clap::Args;
 use comfy_table::{Table, presets};
+use submeter_common::time::{Clock as _, SystemClock};
 
 use super::client::Target;
 use super::say::say;
-use super::{EXIT_OK, Outcome};
+use super::source::Source;
+use super::table::size;
+use super::{EXIT_NOT_FOUND, EXIT_OK, Failure, Outcome};
 use crate::admin::AgentStatus;
 use crate::flush::{FlushState, FlushStatus};
+use crate::inspection::Stopped;
 use crate::pipeline::{Health, ImportState};
 
 #[derive(Debug, Args)]
@@ -21,17 +25,44 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) async fn execute(self) -> Outcome {
-        let client = self.target.client()?;
+        let source = self.target.source()?;
         if self.json {
             // Passed on as it came, so that a newer agent's fields are shown too.
-            let status: serde_json::Value = client.get("/v1/status").await?;
+            let status: serde_json::Value = match &source {
+                Source::Running(..) => source.get("/v1/status").await?,
+                Source::Stopped(stopped) => {
+                    serde_json::to_value(of_stopped(stopped)?).map_err(anyhow::Error::from)?
+                }
+            };
             say(serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?)?;
         } else {
-            let status: AgentStatus = client.get("/v1/status").await?;
+            let status = match &source {
+                Source::Running(..) => source.get("/v1/status").await?,
+                Source::Stopped(stopped) => of_stopped(stopped)?,
+            };
             say(table(&status))?;
         }
         Ok(EXIT_OK)
     }
+}
+
+/// What the agent would say if it ran.
+fn of_stopped(stopped: &Stopped) -> Result<AgentStatus, Failure> {
+    let pipeline = stopped.status()?.ok_or_else(|| Failure {
+        code: EXIT_NOT_FOUND,
+        error: anyhow::anyhow!("no agent has ever got ready in this state directory"),
+    })?;
+    Ok(AgentStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        draining: false,
+        flush: FlushStatus {
+            state: FlushState::Stopped,
+            since: SystemClock.now(),
+            message: None,
+            last_success_at: None,
+        },
+        pipeline,
+    })
 }
 
 fn table(status: &AgentStatus) -> Table {
@@ -126,6 +157,7 @@ fn flush(flush: &FlushStatus) -> String {
         FlushState::NoKey => "no key",
         FlushState::Retrying => "retrying",
         FlushState::Halted => "HALTED",
+        FlushState::Stopped => return "the agent does not run".to_owned(),
     };
     match &flush.message {
         Some(message) => format!("{state} since {}: {message}", flush.since),
@@ -150,17 +182,5 @@ fn with_reasons<'a>(total: u64, reasons: impl Iterator<Item = (&'a String, &'a u
         total.to_string()
     } else {
         format!("{total} ({})", reasons.join(", "))
-    }
-}
-
-/// A size rounded to a tenth of its unit, for people.
-fn size(bytes: u64) -> String {
-    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
-        None => format!("{bytes} B"),
-        Some((unit, shift)) => {
-            let tenths = (u128::from(bytes) * 10) >> shift;
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
     }
 }

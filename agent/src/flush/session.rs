@@ -140,6 +140,7 @@ impl Session {
         };
         let bytes = frame.bytes.len() as u64;
         fail_point!(SendBegun);
+        self.outbox.note_sent(frame.seq);
         let started = Instant::now();
         let sent = self
             .client

@@ -34,6 +34,8 @@ pub(super) struct Frames {
     pub(super) acknowledged: Acknowledged,
     pub(super) sealed: Position,
     pub(super) epoch: u64,
+    /// The newest frame that this life has handed to the collector; for people only.
+    pub(super) sent: u64,
 }
 
 impl Frames {
@@ -49,6 +51,7 @@ impl Frames {
             acknowledged,
             sealed,
             epoch,
+            sent: 0,
         };
         frames.weigh();
         frames
@@ -106,6 +109,7 @@ impl Frames {
         self.retained.clear();
         self.unacknowledged_bytes = 0;
         self.sealed = position;
+        self.sent = 0;
         self.acknowledged = Acknowledged {
             position: position.into(),
             accepted,
@@ -182,6 +186,12 @@ impl Outbox {
                 frame.seq
             ))),
         }
+    }
+
+    /// Notes that a frame is on its way, for those who look at the outbox.
+    pub fn note_sent(&self, seq: u64) {
+        let mut frames = lock(&self.shared.frames);
+        frames.sent = frames.sent.max(seq);
     }
 
     /// Notes that the collector holds everything up to and including `position`.

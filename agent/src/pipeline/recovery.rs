@@ -269,6 +269,7 @@ fn open_error(error: StoreError, config: &StoreConfig) -> OpenError {
         StoreError::Locked => OpenError::Locked {
             path: config.data_dir.clone(),
         },
+        StoreError::Absent => OpenError::Storage(error.to_string()),
         StoreError::NewerLayout { found } => OpenError::NewerLayout {
             found,
             known: crate::store::LAYOUT,

@@ -24,6 +24,14 @@ pub(super) fn chunk(first: u64) -> Vec<u8> {
     [CHUNK_PREFIX, &first.to_be_bytes()].concat()
 }
 
+/// The key of a quarantined event: its place in the journal, and the meter that could not count it.
+pub(super) fn quarantine(record: u64, index: u32, meter: &str) -> Vec<u8> {
+    let mut key = record.to_be_bytes().to_vec();
+    key.extend_from_slice(&index.to_be_bytes());
+    key.extend_from_slice(meter.as_bytes());
+    key
+}
+
 /// A one-letter prefix and a number.
 pub(super) fn tagged(tag: u8, number: u64) -> [u8; 9] {
     let mut key = [tag; 9];
@@ -63,6 +71,11 @@ pub(crate) struct OpenKey {
 }
 
 impl OpenKey {
+    /// The key without its set, as the store sorts it.
+    pub(crate) fn sorted_bytes(&self) -> Result<Vec<u8>, StoreError> {
+        Ok(self.encode(0)?.split_off(8))
+    }
+
     /// Builds the key under the open set `set`.
     pub(super) fn encode(&self, set: u64) -> Result<Vec<u8>, StoreError> {
         let mut key = Vec::with_capacity(32 + self.customer.len() + self.meter.len());

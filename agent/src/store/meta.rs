@@ -12,12 +12,24 @@ use uuid::Uuid;
 use super::{Batch, Family, Store, StoreError, key};
 use crate::pipeline::ImportState;
 
-/// Counts that belong to no accepted event, since the record before.
+/// A run of accepted events in one record that an import brought.
+#[derive(Clone, Eq, PartialEq, Debug, Encode, Decode)]
+pub(crate) struct Imported {
+    pub(crate) import: String,
+    /// Index of the first one in the record.
+    pub(crate) from: u32,
+    /// Index behind the last one.
+    pub(crate) to: u32,
+}
+
+/// What is known beside the accepted events, since the record before: counts of those that were not accepted, and which
+/// of the accepted ones an import brought.
 #[derive(Clone, Default, Eq, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct Deltas {
     pub(crate) duplicate: u64,
     pub(crate) conflict: u64,
     pub(crate) rejected: BTreeMap<String, u64>,
+    pub(crate) imported: Vec<Imported>,
 }
 
 impl Deltas {
@@ -29,6 +41,16 @@ impl Deltas {
             let count = self.rejected.entry(reason).or_default();
             *count = count.saturating_add(events);
         }
+        self.imported.extend(other.imported);
+    }
+
+    /// The import that brought the accepted event of this index.
+    pub(crate) fn import_of(&self, index: u32) -> Option<&str> {
+        let run = self
+            .imported
+            .iter()
+            .find(|run| (run.from..run.to).contains(&index))?;
+        Some(&run.import)
     }
 
     /// Carries these counts into the receipts; `received` grows with them, so that conservation holds.
@@ -116,6 +138,8 @@ pub(crate) struct Coverage {
     pub(crate) gaps: Vec<Gap>,
     /// The last record it counted before a catalog came without it; none while it is in the catalog.
     pub(crate) vanished_after: Option<u64>,
+    /// Events that it has counted in sealed frames.
+    pub(crate) sealed_events: u64,
 }
 
 /// A dedup generation as stored: when it began, when it was closed, how many ids it holds.

@@ -7,8 +7,8 @@ use submeter_common::time::Timestamp;
 
 use super::{Batch, Family, Store, StoreError, key, meta};
 
-const META: u8 = b'm';
-const FRAME: u8 = b'f';
+pub(super) const META: u8 = b'm';
+pub(super) const FRAME: u8 = b'f';
 
 /// What is known of a stored frame without reading it.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Encode, Decode)]
@@ -18,6 +18,7 @@ pub(crate) struct FrameMeta {
     pub(crate) previous: Digest,
     pub(crate) sealed_at: Timestamp,
     pub(crate) bytes: u64,
+    pub(crate) rows: u64,
     /// Events accepted since the directory was born that this frame and those before it hold.
     pub(crate) accepted: u64,
     /// The same for the frame before it.

@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{Batch, Family, meta};
+use super::{Batch, Family, key, meta};
 
 /// One event (or one event's share in one meter) that could not be counted.
 #[derive(Clone, Eq, PartialEq, Debug, Encode, Decode)]
@@ -22,9 +22,7 @@ pub(crate) struct Quarantined {
 impl Batch<'_> {
     /// Stores it under its place in the journal, so that a replay stores the same again and not another one.
     pub(crate) fn put_quarantined(&mut self, quarantined: &Quarantined) {
-        let mut key = quarantined.record.to_be_bytes().to_vec();
-        key.extend_from_slice(&quarantined.index.to_be_bytes());
-        key.extend_from_slice(quarantined.meter.as_bytes());
+        let key = key::quarantine(quarantined.record, quarantined.index, &quarantined.meter);
         self.put(Family::Quarantine, &key, &meta::encode(quarantined));
     }
 }

@@ -6,7 +6,7 @@ use submeter_common::time::{Timestamp, Window};
 use tempfile::TempDir;
 
 use super::key::OpenKey;
-use super::meta::{Deltas, Progress};
+use super::meta::{Deltas, Imported, Progress};
 use super::record::{self, Location, Record};
 use super::{Durability, LAYOUT, Store, StoreError};
 
@@ -23,6 +23,11 @@ fn a_journal_record_keeps_its_form() {
         duplicate: 1,
         conflict: 300,
         rejected: [("INVALID_FIELD".to_owned(), 2)].into(),
+        imported: vec![Imported {
+            import: "ab".to_owned(),
+            from: 0,
+            to: 2,
+        }],
     };
     let bytes = record::encode(
         Timestamp::from_micros(1_700_000_000_000_000),
@@ -34,8 +39,9 @@ fn a_journal_record_keeps_its_form() {
         "01",
         "00401e18240a0600",
         "02000000",
-        "14000000",
+        "1a000000",
         "01fb2c01010d494e56414c49445f4649454c4402",
+        "010261620002",
         "030000006f6e65",
         "050000007468726565",
     );

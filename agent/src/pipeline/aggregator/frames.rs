@@ -1,8 +1,8 @@
 //! Turns rows into frames of bounded size, chained by digest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use submeter_common::id::{AgentId, Digest, MeterId};
+use submeter_common::id::{AgentId, MeterId};
 use submeter_common::limits::FRAME_HEADER_BYTES_MAX;
 use submeter_common::protocol::{
     Frame, FrameHeader, Position, Receipts, Row, encode_frame, events_by_meter,
@@ -33,6 +33,8 @@ pub(super) struct Seal {
     pub(super) accepted_before: u64,
     /// The place of the frame before the next one.
     pub(super) position: Position,
+    /// Events by meter in the frames frozen since they were last noted.
+    pub(super) meter_events: BTreeMap<MeterId, u64>,
 }
 
 /// What the last frame of a seal claims beyond the others.
@@ -71,30 +73,23 @@ impl Seal {
                 header.receipts
             )));
         }
-        let seq = header.seq;
+        for (meter, events) in &header.meter_events {
+            *self.meter_events.entry(meter.clone()).or_default() += events;
+        }
+        let (seq, row_count) = (header.seq, rows.len() as u64);
         let (bytes, digest) = encode_frame(&Frame { header, rows }).map_err(failed)?;
         self.position = Position { seq, digest };
-        let meta = self.meta(seq, digest, previous.digest, bytes.len(), claim.accepted);
-        Ok((meta, bytes))
-    }
-
-    fn meta(
-        &self,
-        seq: u64,
-        digest: Digest,
-        previous: Digest,
-        bytes: usize,
-        accepted: u64,
-    ) -> FrameMeta {
-        FrameMeta {
+        let meta = FrameMeta {
             seq,
             digest,
-            previous,
+            previous: previous.digest,
             sealed_at: self.at,
-            bytes: bytes as u64,
-            accepted,
+            bytes: bytes.len() as u64,
+            rows: row_count,
+            accepted: claim.accepted,
             accepted_before: self.accepted_before,
-        }
+        };
+        Ok((meta, bytes))
     }
 }
 

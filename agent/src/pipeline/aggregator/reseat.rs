@@ -117,6 +117,11 @@ impl Aggregator {
         let (frame, _) = decode_frame(&bytes).map_err(|error| {
             StoreError::Corrupt(format!("frame {seq} does not read back: {error}"))
         })?;
+        for (meter, events) in &frame.header.meter_events {
+            if let Some(coverage) = self.progress.coverage.get_mut(meter) {
+                coverage.sealed_events = coverage.sealed_events.saturating_sub(*events);
+            }
+        }
         for row in frame.rows {
             let slot = self.meters.slot(&row.meter_id);
             self.open

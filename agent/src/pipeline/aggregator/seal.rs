@@ -1,5 +1,6 @@
 //! The seal: the open set becomes frozen frames in the outbox, in the same atomic write that empties it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use submeter_common::id::{CustomerId, MeterId};
@@ -84,7 +85,7 @@ impl Aggregator {
             &mut batch,
             seal.freeze(rows.take(), self.claim_last(order))?,
         ));
-        self.finish_seal(batch, order, &seal, metas)
+        self.finish_seal(batch, order, &mut seal, metas)
     }
 
     /// The open set is larger than memory: a checkpoint brings all of it to disk, then each frame but the last is a
@@ -108,7 +109,7 @@ impl Aggregator {
             };
             if let Some(full) = rows.add(key.part, row) {
                 let frozen = seal.freeze(full, self.claim_between(order))?;
-                self.write_between(&seal, frozen, &gathered)?;
+                self.write_between(&mut seal, frozen, &gathered)?;
                 gathered.clear();
             }
             gathered.push(key);
@@ -118,7 +119,7 @@ impl Aggregator {
             &mut batch,
             seal.freeze(rows.take(), self.claim_last(order))?,
         );
-        self.finish_seal(batch, order, &seal, vec![last])
+        self.finish_seal(batch, order, &mut seal, vec![last])
     }
 
     fn begin_seal(&self, at: Timestamp) -> Seal {
@@ -131,6 +132,17 @@ impl Aggregator {
             receipts: self.progress.receipts.clone(),
             accepted_before: self.progress.sealed_receipts.accepted,
             position: self.progress.sealed.into(),
+            meter_events: BTreeMap::new(),
+        }
+    }
+
+    /// Adds what was frozen to what each meter has sealed.
+    fn note_sealed(&mut self, seal: &mut Seal) {
+        for (meter, events) in std::mem::take(&mut seal.meter_events) {
+            // Every meter that ever counted is known; what is not must not look as if it had no gap.
+            if let Some(coverage) = self.progress.coverage.get_mut(&meter) {
+                coverage.sealed_events = coverage.sealed_events.saturating_add(events);
+            }
         }
     }
 
@@ -155,7 +167,7 @@ impl Aggregator {
 
     fn write_between(
         &mut self,
-        seal: &Seal,
+        seal: &mut Seal,
         (meta, bytes): (FrameMeta, Vec<u8>),
         keys: &[OpenKey],
     ) -> Result<(), StoreError> {
@@ -167,6 +179,7 @@ impl Aggregator {
         }
         self.progress.sealed = seal.position.into();
         self.progress.farewell = false;
+        self.note_sealed(seal);
         batch.put_progress(&self.progress);
         shared.write(batch, Durability::Synced)?;
         fail_point!(SealFromDiskBetweenFrames);
@@ -178,12 +191,13 @@ impl Aggregator {
         &mut self,
         mut batch: Batch<'_>,
         order: &SealOrder,
-        seal: &Seal,
+        seal: &mut Seal,
         metas: Vec<FrameMeta>,
     ) -> Result<(), StoreError> {
         batch.delete_open_set(self.progress.open_set);
         self.progress.open_set += 1;
         self.progress.sealed = seal.position.into();
+        self.note_sealed(seal);
         self.progress.sealed_at = Some(order.at);
         self.progress.sealed_receipts = self.progress.receipts.clone();
         self.progress.watermark = Some(order.watermark);

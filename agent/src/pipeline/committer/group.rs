@@ -9,7 +9,7 @@ use crate::dedup::{Dedup, Entry};
 use crate::pipeline::submission::Item;
 use crate::pipeline::work::Committed;
 use crate::pipeline::{EventOutcome, Submission, SubmitError};
-use crate::store::meta::Deltas;
+use crate::store::meta::{Deltas, Imported};
 use crate::store::record::Location;
 use crate::store::{Store, StoreError};
 
@@ -75,6 +75,7 @@ impl<'a> Group<'a> {
                 return Ok(Err(SubmitError::TooOld { indices }));
             }
         }
+        let first = self.accepted();
         let mut outcomes = Vec::with_capacity(submission.items.len());
         let mut start = 0;
         // Runs of accepted events are copied in one step; mostly that is the whole arena.
@@ -94,6 +95,13 @@ impl<'a> Group<'a> {
         self.body.extend_from_slice(&submission.arena[run]);
         if let Some(cursor) = &submission.import {
             self.advanced.insert(cursor.id.clone(), cursor.next_line);
+            if self.accepted() > first {
+                self.deltas.imported.push(Imported {
+                    import: cursor.id.clone(),
+                    from: first,
+                    to: self.accepted(),
+                });
+            }
         }
         Ok(Ok(outcomes))
     }

@@ -1,0 +1,213 @@
+//! Remembered event ids: how many, since when, and what is known of one.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+use submeter_common::event::Event;
+use submeter_common::time::Timestamp;
+
+use super::events::{Context, EventItem, EventsQuery, place_of};
+use super::{InspectError, Inspection, Parameters, Question, Replayed};
+use crate::dedup::{ClosedIds as _, Fingerprint, Fingerprinter};
+use crate::store::meta::Progress;
+use crate::store::record::{Location, Record};
+use crate::store::{Snapshot, StoreError};
+
+/// Asks for the ids' totals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DedupQuery;
+
+/// The ids remembered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DedupReply {
+    /// Ids remembered.
+    pub(crate) ids: u64,
+    /// Since when every id is remembered; none before the first.
+    pub(crate) oldest_at: Option<Timestamp>,
+    /// The runs of ids by time of arrival, oldest first.
+    pub(crate) runs: Vec<RunItem>,
+}
+
+/// Ids that arrived in one stretch of time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunItem {
+    pub(crate) run: u32,
+    pub(crate) ids: u64,
+    pub(crate) opened_at: Timestamp,
+    /// None: it still takes ids.
+    pub(crate) closed_at: Option<Timestamp>,
+}
+
+/// Asks for one id.
+#[derive(Clone, Debug)]
+pub(crate) struct IdQuery {
+    pub(crate) event_id: String,
+}
+
+/// What is known of one remembered id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct IdReply {
+    pub(crate) event_id: String,
+    /// Where its event stands in the journal.
+    pub(crate) place: String,
+    /// The event that came first under this id, while the journal retains it.
+    pub(crate) event: Option<EventItem>,
+}
+
+impl Inspection<'_> {
+    fn dedup(&self) -> Result<DedupReply, InspectError> {
+        let snapshot = self.store.snapshot();
+        let progress = snapshot.progress()?;
+        let replayed = self.replayed(&snapshot, &snapshot.catalog()?)?;
+        let generations = progress.generations.iter();
+        let mut runs: Vec<RunItem> = generations
+            .map(|generation| RunItem {
+                run: generation.id,
+                ids: generation.ids,
+                opened_at: generation.opened_at,
+                closed_at: generation.closed_at,
+            })
+            .collect();
+        if let Some(open) = runs.last_mut() {
+            open.ids += replayed.events;
+        }
+        Ok(DedupReply {
+            ids: self.remembered(&progress, &replayed)?,
+            oldest_at: runs.first().map(|run| run.opened_at),
+            runs,
+        })
+    }
+
+    /// Ids remembered.
+    pub(super) fn remembered(
+        &self,
+        progress: &Progress,
+        replayed: &Replayed,
+    ) -> Result<u64, InspectError> {
+        let generations = progress.generations.iter();
+        let stored: u64 = generations.map(|generation| generation.ids).sum();
+        Ok(stored + replayed.events)
+    }
+
+    fn id(&self, event_id: &str) -> Result<IdReply, InspectError> {
+        let snapshot = self.store.snapshot();
+        let unknown = || {
+            InspectError::NotFound(format!(
+                "event id {event_id:?} is not remembered: it never came, or it came before the retention"
+            ))
+        };
+        let identity = snapshot.identity()?.ok_or_else(unknown)?;
+        let fingerprint = Fingerprinter::new(&identity.fingerprint_key).id(event_id);
+        let progress = snapshot.progress()?;
+        let location = match replayed_id(&snapshot, progress.cursor, event_id)? {
+            Some(location) => location,
+            None => self
+                .stored_id(&progress, fingerprint)?
+                .ok_or_else(unknown)?,
+        };
+        Ok(IdReply {
+            event_id: event_id.to_owned(),
+            place: place_of(location),
+            event: event_at(&snapshot, location)?,
+        })
+    }
+
+    /// Finds an id as of the last checkpoint.
+    fn stored_id(
+        &self,
+        progress: &Progress,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Location>, StoreError> {
+        for generation in progress.generations.iter().rev() {
+            let found = if generation.closed_at.is_some() {
+                self.store.find(generation.id, fingerprint)?
+            } else {
+                let tail = self.store.tail(generation.id)?;
+                tail.into_iter()
+                    .find(|entry| entry.fingerprint == fingerprint)
+            };
+            if let Some(entry) = found {
+                return Ok(Some(Location::from_u64(entry.location)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Finds an id among the records after the checkpoint at `cursor`.
+fn replayed_id(
+    snapshot: &Snapshot<'_>,
+    cursor: u64,
+    event_id: &str,
+) -> Result<Option<Location>, StoreError> {
+    let mut found = None;
+    snapshot.walk_records(cursor + 1, |seq, bytes| {
+        let Ok(record) = Record::decode(bytes) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let mut events = (0..).zip(record.events());
+        let is_it = |bytes| Event::decode(bytes).is_ok_and(|event| event.event_id == event_id);
+        found = events
+            .find(|(_, bytes)| is_it(bytes))
+            .map(|(index, _)| Location::new(seq, index));
+        Ok(match found {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        })
+    })?;
+    Ok(found)
+}
+
+/// The event at a place, while the journal retains it.
+fn event_at(snapshot: &Snapshot<'_>, location: Location) -> Result<Option<EventItem>, StoreError> {
+    let context = Context::new(snapshot)?;
+    let mut found = None;
+    snapshot.walk_records(location.record(), |seq, bytes| {
+        if seq == location.record() {
+            let record = Record::decode(bytes)?;
+            if let Some((index, event)) = (0..).zip(record.events()).nth(location.index()) {
+                found = context.item(&EventsQuery::default(), seq, index, &record, event)?;
+            }
+        }
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+impl Question for DedupQuery {
+    type Answer = DedupReply;
+    const PATH: &'static str = "/v1/inspect/dedup";
+
+    fn parameters(&self) -> Vec<(&'static str, Option<String>)> {
+        Vec::new()
+    }
+
+    fn read(_: &Parameters<'_>) -> Result<Self, InspectError> {
+        Ok(Self)
+    }
+
+    fn ask(&self, inspection: &Inspection<'_>) -> Result<Self::Answer, InspectError> {
+        inspection.dedup()
+    }
+}
+
+impl Question for IdQuery {
+    type Answer = IdReply;
+    const PATH: &'static str = "/v1/inspect/id";
+
+    fn parameters(&self) -> Vec<(&'static str, Option<String>)> {
+        vec![("event_id", Some(self.event_id.clone()))]
+    }
+
+    fn read(parameters: &Parameters<'_>) -> Result<Self, InspectError> {
+        let event_id = parameters.text("event_id");
+        Ok(Self {
+            event_id: event_id
+                .ok_or_else(|| InspectError::Question("event_id must name an event".to_owned()))?,
+        })
+    }
+
+    fn ask(&self, inspection: &Inspection<'_>) -> Result<Self::Answer, InspectError> {
+        inspection.id(&self.event_id)
+    }
+}
