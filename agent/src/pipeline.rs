@@ -41,7 +41,8 @@ use uuid::Uuid;
 
 pub use config::StoreConfig;
 pub use error::{OpenError, PipelineError, RefusalReason, SubmitError};
-pub use import::{ImportCursor, ImportRequest, ImportState};
+pub(crate) use import::listed_imports;
+pub use import::{ImportCursor, ImportRequest, ImportState, ImportStatus};
 pub use outbox::{Outbox, StoredFrame};
 pub use query::{EventQuery, StoredEvent, StoredValue};
 pub use status::{Health, Status};
@@ -192,16 +193,18 @@ impl Pipeline {
         self.command(|reply| Command::SkipTo(position, reply)).await
     }
 
-    /// Begins an import, or finds it again under the same id and says how far it came.
+    /// Begins an import, or finds it again under the same id and says how far it came. One that was abandoned is open again
+    /// then, behind the lines it had taken.
     ///
     /// # Errors
-    /// The pipeline has stopped or is poisoned.
+    /// `Invalid` when too many are open; else the pipeline has stopped or is poisoned.
     pub async fn begin_import(&self, request: ImportRequest) -> Result<ImportState, PipelineError> {
         self.command(|reply| Command::BeginImport(request, reply))
             .await
     }
 
-    /// Marks an import complete: it no longer holds the watermark. None: there is no such import.
+    /// Marks an open import complete: it no longer holds the watermark. Answers its state, that of an abandoned one as it
+    /// is. None: there is no such import.
     ///
     /// # Errors
     /// The pipeline has stopped or is poisoned.
@@ -210,7 +213,8 @@ impl Pipeline {
             .await
     }
 
-    /// Forgets an import that will not be finished; events already taken stay counted. None: there is no such import.
+    /// Gives an open import up: it no longer holds the watermark. Events already taken stay counted and the line it came
+    /// to stays known. Answers its state, that of a complete one as it is. None: there is no such import.
     ///
     /// # Errors
     /// The pipeline has stopped or is poisoned.
@@ -226,12 +230,19 @@ impl Pipeline {
         Inspection::new(&shared.store, sent, shared.config.groups_per_meter_max)
     }
 
-    /// All imports this state directory remembers, oldest first.
+    /// The open imports and the youngest hundred of the others, oldest first.
     #[must_use]
     pub fn imports(&self) -> Vec<ImportState> {
-        let mut imports: Vec<_> = lock(&self.shared().imports).values().cloned().collect();
-        imports.sort_by_key(|import| import.began_at);
-        imports
+        lock(&self.shared().imports).listed()
+    }
+
+    /// One import, however long ago it was. Blocking.
+    ///
+    /// # Errors
+    /// The state directory cannot be read.
+    pub fn import(&self, id: &str) -> Result<Option<ImportState>, PipelineError> {
+        let found = self.shared().store.import(id);
+        found.map_err(|error| PipelineError::Failed(error.to_string()))
     }
 
     /// Resolves with the reason when a write has failed or a worker has died. The process must then exit non-zero.

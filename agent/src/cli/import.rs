@@ -20,7 +20,7 @@ use super::{EXIT_DATA, EXIT_OK, Failure, Outcome};
 use crate::config::Span;
 use crate::ingest::imports::BeginImport;
 use crate::ingest::lines::Lines;
-use crate::pipeline::ImportState;
+use crate::pipeline::{ImportState, ImportStatus};
 
 /// Lines of one request.
 const BLOCK_LINES_MAX: usize = 1000;
@@ -87,7 +87,7 @@ impl Import {
             max_age_seconds: self.max_age.0.as_secs(),
         };
         let state: ImportState = client.post_json("/v1/imports", &begin).await?;
-        if state.complete {
+        if state.status == ImportStatus::Complete {
             say(format_args!(
                 "{} was imported before: {} lines",
                 self.file.display(),

@@ -12,7 +12,7 @@ use super::{EXIT_NOT_FOUND, EXIT_OK, Failure, Outcome};
 use crate::admin::AgentStatus;
 use crate::flush::{FlushState, FlushStatus};
 use crate::inspection::Stopped;
-use crate::pipeline::{Health, ImportState};
+use crate::pipeline::{Health, ImportState, ImportStatus};
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -166,10 +166,10 @@ fn flush(flush: &FlushStatus) -> String {
 }
 
 fn import(state: &ImportState) -> String {
-    let word = if state.complete {
-        "complete"
-    } else {
-        "open, holds the watermark"
+    let word = match state.status {
+        ImportStatus::Open => "open, holds the watermark",
+        ImportStatus::Complete => "complete",
+        ImportStatus::Abandoned => "abandoned; begun again, it goes on behind these",
     };
     format!("{}: {} lines, {word}", state.name, state.lines_done)
 }

@@ -20,7 +20,7 @@ use super::native::{Stream, Tally, take_lines};
 use crate::http::body::{drain, media_type, unsupported};
 use crate::http::query::{PathId, Query};
 use crate::http::reply::{ApiError, json};
-use crate::pipeline::{ImportRequest, ImportState};
+use crate::pipeline::{ImportRequest, ImportState, ImportStatus, PipelineError};
 
 /// Ten years; usage older than that is nobody's invoice.
 const MAX_AGE_SECONDS_MAX: u64 = 3653 * 86_400;
@@ -93,7 +93,13 @@ pub(crate) async fn begin(
             name: request.name,
             max_age,
         })
-        .await?;
+        .await
+        .map_err(|error| match error {
+            PipelineError::Invalid(message) => {
+                ApiError::new(StatusCode::CONFLICT, "TOO_MANY_IMPORTS", message)
+            }
+            error => error.into(),
+        })?;
     Ok(json(StatusCode::OK, &state))
 }
 
@@ -124,12 +130,10 @@ pub(crate) async fn events(
     // One part at a time: each must find the line where the one before it ended.
     let _one_at_a_time = ingest.imports.lock().await;
     let state = find(&ingest, &id)?;
-    if state.complete {
-        return Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "IMPORT_COMPLETE",
-            "this import is complete; nothing was stored",
-        ));
+    match state.status {
+        ImportStatus::Open => {}
+        ImportStatus::Complete => return Err(already_complete()),
+        ImportStatus::Abandoned => return Err(abandoned()),
     }
     if first_line > state.lines_done {
         let message = format!(
@@ -174,10 +178,13 @@ pub(crate) async fn complete(
         .complete_import(&id)
         .await?
         .ok_or_else(|| unknown(&id))?;
+    if state.status == ImportStatus::Abandoned {
+        return Err(abandoned());
+    }
     Ok(json(StatusCode::OK, &state))
 }
 
-/// Gives an import up: what it brought stays counted.
+/// Gives an import up: what it brought stays counted, and begun again it goes on behind that.
 pub(crate) async fn abandon(
     State(ingest): State<Arc<Ingest>>,
     PathId(id): PathId,
@@ -188,16 +195,30 @@ pub(crate) async fn abandon(
         .abandon_import(&id)
         .await?
         .ok_or_else(|| unknown(&id))?;
+    if state.status == ImportStatus::Complete {
+        return Err(already_complete());
+    }
     Ok(json(StatusCode::OK, &state))
 }
 
 fn find(ingest: &Ingest, id: &str) -> Result<ImportState, ApiError> {
-    ingest
-        .pipeline
-        .imports()
-        .into_iter()
-        .find(|import| import.id == id)
-        .ok_or_else(|| unknown(id))
+    ingest.pipeline.import(id)?.ok_or_else(|| unknown(id))
+}
+
+fn already_complete() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "IMPORT_COMPLETE",
+        "this import is complete; nothing was changed",
+    )
+}
+
+fn abandoned() -> ApiError {
+    ApiError::new(
+        StatusCode::CONFLICT,
+        "IMPORT_ABANDONED",
+        "this import was abandoned and nothing was changed; begin it with POST /v1/imports to go on behind the lines it has done",
+    )
 }
 
 fn unknown(id: &str) -> ApiError {

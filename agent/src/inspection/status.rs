@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::partials::walk_open;
 use super::{InspectError, Inspection};
-use crate::pipeline::{Health, Status};
+use crate::pipeline::{Health, Status, listed_imports};
 
 impl Inspection<'_> {
     /// Everything an operator asks first. `disk_free_bytes` is measured by the caller.
@@ -30,8 +30,7 @@ impl Inspection<'_> {
             oldest = oldest.or(Some(frame.sealed_at));
             Ok(ControlFlow::Continue(()))
         })?;
-        let mut imports = snapshot.imports()?;
-        imports.sort_by_key(|import| import.began_at);
+        let imports = listed_imports(snapshot.imports()?);
         let journal_bytes: u64 = snapshot.chunks()?.iter().map(|chunk| chunk.bytes).sum();
         let present = progress
             .coverage

@@ -15,7 +15,6 @@ use super::{SealReason, Submission, SubmitError};
 use crate::fail_point::fail_point;
 use crate::store::{Durability, StoreError, record};
 use group::Group;
-pub(super) use imports::oldest_open;
 
 /// The watermark stays this much further behind the clock than the horizon, so that an event that was admitted just
 /// inside the horizon is not refused while it waits for its group commit.
@@ -136,11 +135,7 @@ impl Committer {
             .store(self.next_record, Ordering::SeqCst);
         self.next_record += 1;
         let mut known = lock(&self.shared.imports);
-        known.extend(
-            imports
-                .into_iter()
-                .map(|import| (import.id.clone(), import)),
-        );
+        imports.into_iter().for_each(|import| known.put(import));
         Ok(record)
     }
 
@@ -182,9 +177,8 @@ impl Committer {
         } else {
             self.floor
         };
-        let watermark = self
-            .oldest_import()
-            .map_or(claimed, |oldest| claimed.min(oldest));
+        let oldest = lock(&self.shared.imports).oldest_open();
+        let watermark = oldest.map_or(claimed, |oldest| claimed.min(oldest));
         let deltas = std::mem::take(&mut *lock(&self.shared.pending));
         SealOrder {
             reason,

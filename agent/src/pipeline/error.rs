@@ -79,10 +79,10 @@ pub enum SubmitError {
         /// Positions in the submission.
         indices: Vec<usize>,
     },
-    /// The import is unknown, complete, or expects another line: ask for its state and go on from there.
+    /// The import is unknown, over, or expects another line: ask for its state and go on from there.
     #[error("the import expects line {expected:?}")]
     ImportMismatch {
-        /// The line the import expects next; none when it is unknown or complete.
+        /// The line the import expects next; none when it is unknown or over.
         expected: Option<u64>,
     },
     /// The process is stopping: answer 503.

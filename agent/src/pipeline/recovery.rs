@@ -15,7 +15,7 @@ use submeter_common::time::{Clock, Timestamp};
 use uuid::Uuid;
 
 use super::aggregator::Aggregator;
-use super::committer::{Committer, live_watermark, oldest_open};
+use super::committer::{Committer, live_watermark};
 use super::outbox::Frames;
 use super::shared::{Parts, Shared, lock};
 use super::work::{Committed, SealOrder};
@@ -203,7 +203,7 @@ fn seal_previous_life(
         return Ok(());
     }
     let floor = floor.max(live_watermark(now, shared.config.horizon_past));
-    let oldest = oldest_open(lock(&shared.imports).values());
+    let oldest = lock(&shared.imports).oldest_open();
     let watermark = oldest.map_or(floor, |oldest| floor.min(oldest));
     let reason = SealReason::Requested;
     let order = SealOrder {

@@ -1,6 +1,5 @@
 //! What the pipeline's handles and threads share. Locks are held for moments, never across another lock's wait.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use submeter_common::protocol::{Catalog, Receipts};
 use submeter_common::time::{Clock, Timestamp};
 
+use super::import::Imports;
 use super::outbox::Frames;
 use super::poison::Poison;
 use super::queue::Queue;
@@ -48,7 +48,7 @@ pub(super) struct Shared {
     pub(super) frames: Mutex<Frames>,
     pub(super) catalog: Mutex<Arc<Catalog>>,
     pub(super) identity: Mutex<StoredIdentity>,
-    pub(super) imports: Mutex<BTreeMap<String, ImportState>>,
+    pub(super) imports: Mutex<Imports>,
     /// Counts that are in no journal record yet.
     pub(super) pending: Mutex<Deltas>,
     pub(super) view: Mutex<View>,
@@ -73,11 +73,6 @@ pub(super) struct Parts {
 
 impl Shared {
     pub(super) fn new(config: StoreConfig, clock: Arc<dyn Clock>, parts: Parts) -> Self {
-        let imports = parts
-            .imports
-            .into_iter()
-            .map(|import| (import.id.clone(), import))
-            .collect();
         Self {
             store: parts.store,
             clock,
@@ -89,7 +84,7 @@ impl Shared {
             frames: Mutex::new(parts.frames),
             catalog: Mutex::new(Arc::new(parts.catalog)),
             identity: Mutex::new(parts.identity),
-            imports: Mutex::new(imports),
+            imports: Mutex::new(Imports::new(parts.imports)),
             pending: Mutex::default(),
             view: Mutex::default(),
             viewed: Condvar::new(),

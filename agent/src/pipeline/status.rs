@@ -63,7 +63,7 @@ pub struct Status {
     pub quarantined: u64,
     /// Says whether a new meter is still being backfilled.
     pub backfilling: bool,
-    /// Imports this state directory remembers.
+    /// The open imports and the youngest hundred of the others.
     pub imports: Vec<ImportState>,
     /// Free bytes on the state directory's disk.
     pub disk_free_bytes: u64,

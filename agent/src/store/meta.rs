@@ -312,6 +312,10 @@ impl Store {
             .map_or(Ok(0), |bytes| key::trailing_u64(&bytes))
     }
 
+    pub(crate) fn import(&self, id: &str) -> Result<Option<ImportState>, StoreError> {
+        self.meta("import", &key::import(id))
+    }
+
     pub(crate) fn imports(&self) -> Result<Vec<ImportState>, StoreError> {
         self.listed("import", key::IMPORT_PREFIX)
     }

@@ -66,8 +66,8 @@ async fn past_events_are_taken_once_and_parts_may_be_sent_again() {
         .await
         .json();
     assert_eq!(
-        (&complete["complete"], &complete["lines_done"]),
-        (&true.into(), &2000.into()),
+        (&complete["status"], &complete["lines_done"]),
+        (&"complete".into(), &2000.into()),
         "{complete}"
     );
     assert_eq!(agent.status().await["receipts"]["accepted"], 2000);

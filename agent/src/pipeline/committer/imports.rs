@@ -5,81 +5,91 @@ use submeter_common::time::Timestamp;
 use super::Committer;
 use super::group::Group;
 use crate::fail_point::fail_point;
+use crate::pipeline::import::OPEN_IMPORTS_MAX;
 use crate::pipeline::shared::lock;
 use crate::pipeline::work::Reply;
-use crate::pipeline::{ImportRequest, ImportState, Submission, SubmitError};
+use crate::pipeline::{
+    ImportRequest, ImportState, ImportStatus, PipelineError, Submission, SubmitError,
+};
 use crate::store::{Durability, StoreError};
 
-/// Finished imports that are remembered; the oldest beyond it are forgotten.
-const FINISHED_IMPORTS_MAX: usize = 1000;
-
 impl Committer {
-    /// Begins an import, or finds it again. A finished one stays finished: the same file counts once.
+    /// Begins an import, or finds it again. A finished one stays finished: the same file counts once. One that was given
+    /// up goes on where it stopped.
     pub(super) fn begin_import(
         &self,
         request: ImportRequest,
         reply: Reply<ImportState>,
     ) -> Result<(), StoreError> {
-        let known = lock(&self.shared.imports).get(&request.id).cloned();
+        let known = self.import(&request.id)?;
+        if let Some(state) = known.as_ref().filter(|known| !known.is_abandoned()) {
+            let _ = reply.send(Ok(state.clone()));
+            return Ok(());
+        }
+        if lock(&self.shared.imports).open_count() >= OPEN_IMPORTS_MAX {
+            let message = format!(
+                "{OPEN_IMPORTS_MAX} imports are open, expected fewer: complete or abandon one"
+            );
+            let _ = reply.send(Err(PipelineError::Invalid(message)));
+            return Ok(());
+        }
         let state = match known {
-            Some(state) => state,
-            None => {
-                let now = self.shared.clock.now();
-                let oldest = now.saturating_sub(request.max_age).truncate_to_minute();
-                let state = ImportState {
-                    id: request.id,
-                    name: request.name,
-                    began_at: now,
-                    oldest: oldest.max(Timestamp::from_micros(0)),
-                    lines_done: 0,
-                    complete: false,
-                };
-                fail_point!(ImportBeginStaged);
-                self.put_import(&state)?;
-                fail_point!(ImportBeginWritten);
-                state
-            }
+            Some(abandoned) => abandoned.with(ImportStatus::Open),
+            None => self.new_import(request),
         };
+        fail_point!(ImportBeginStaged);
+        self.put_import(&state)?;
+        fail_point!(ImportBeginWritten);
         let _ = reply.send(Ok(state));
         Ok(())
     }
 
-    /// Marks an import complete.
+    fn new_import(&self, request: ImportRequest) -> ImportState {
+        let now = self.shared.clock.now();
+        let oldest = now.saturating_sub(request.max_age).truncate_to_minute();
+        ImportState {
+            id: request.id,
+            name: request.name,
+            began_at: now,
+            oldest: oldest.max(Timestamp::from_micros(0)),
+            lines_done: 0,
+            status: ImportStatus::Open,
+        }
+    }
+
+    /// Marks an open import complete.
     pub(super) fn complete_import(
         &self,
         id: &str,
         reply: Reply<Option<ImportState>>,
     ) -> Result<(), StoreError> {
-        let known = lock(&self.shared.imports).get(id).cloned();
-        let state = match known {
-            Some(state) if !state.complete => {
-                let state = ImportState {
-                    complete: true,
-                    ..state
-                };
-                fail_point!(ImportCompleteStaged);
-                self.put_import(&state)?;
-                fail_point!(ImportCompleteWritten);
-                self.forget_oldest()?;
-                Some(state)
-            }
-            other => other,
-        };
-        let _ = reply.send(Ok(state));
+        let mut known = self.import(id)?;
+        if let Some(state) = known.take_if(|known| known.is_open()) {
+            fail_point!(ImportCompleteStaged);
+            known = Some(self.put_import(&state.with(ImportStatus::Complete))?);
+            fail_point!(ImportCompleteWritten);
+        }
+        let _ = reply.send(Ok(known));
         Ok(())
     }
 
-    /// Forgets an import; what it brought stays counted, and its ids stay in the dedup memory.
+    /// Gives an open import up. What it brought stays counted, so the line it came to stays known.
     pub(super) fn abandon_import(
         &self,
         id: &str,
         reply: Reply<Option<ImportState>>,
     ) -> Result<(), StoreError> {
-        let known = lock(&self.shared.imports).get(id).cloned();
-        if known.is_some() {
+        let mut known = self.import(id)?;
+        if let Some(state) = known.take_if(|known| known.is_open()) {
+            let state = state.with(ImportStatus::Abandoned);
             fail_point!(ImportAbandonStaged);
-            self.delete_import(id)?;
+            if state.lines_done == 0 {
+                self.delete_import(id)?;
+            } else {
+                self.put_import(&state)?;
+            }
             fail_point!(ImportAbandonWritten);
+            known = Some(state);
         }
         let _ = reply.send(Ok(known));
         Ok(())
@@ -95,8 +105,9 @@ impl Committer {
             return Ok(self.floor);
         };
         let imports = lock(&self.shared.imports);
-        let open = imports.get(&cursor.id).filter(|import| !import.complete);
-        let import = open.ok_or(SubmitError::ImportMismatch { expected: None })?;
+        let import = imports
+            .open(&cursor.id)
+            .ok_or(SubmitError::ImportMismatch { expected: None })?;
         let expected = group
             .advanced
             .get(&cursor.id)
@@ -117,23 +128,23 @@ impl Committer {
         let advance = |(id, lines_done): (&String, &u64)| {
             Some(ImportState {
                 lines_done: *lines_done,
-                ..imports.get(id)?.clone()
+                ..imports.open(id)?.clone()
             })
         };
         group.advanced.iter().filter_map(advance).collect()
     }
 
-    /// The oldest event time an open import may still bring.
-    pub(super) fn oldest_import(&self) -> Option<Timestamp> {
-        oldest_open(lock(&self.shared.imports).values())
+    /// What is known of an import: all of them are on disk.
+    fn import(&self, id: &str) -> Result<Option<ImportState>, StoreError> {
+        self.shared.store.import(id)
     }
 
-    fn put_import(&self, state: &ImportState) -> Result<(), StoreError> {
+    fn put_import(&self, state: &ImportState) -> Result<ImportState, StoreError> {
         let mut batch = self.shared.store.batch();
         batch.put_import(state);
         self.shared.write(batch, Durability::Synced)?;
-        lock(&self.shared.imports).insert(state.id.clone(), state.clone());
-        Ok(())
+        lock(&self.shared.imports).put(state.clone());
+        Ok(state.clone())
     }
 
     fn delete_import(&self, id: &str) -> Result<(), StoreError> {
@@ -143,28 +154,4 @@ impl Committer {
         lock(&self.shared.imports).remove(id);
         Ok(())
     }
-
-    fn forget_oldest(&self) -> Result<(), StoreError> {
-        let oldest = {
-            let imports = lock(&self.shared.imports);
-            let finished = || imports.values().filter(|import| import.complete);
-            if finished().count() <= FINISHED_IMPORTS_MAX {
-                return Ok(());
-            }
-            finished()
-                .min_by_key(|import| import.began_at)
-                .map(|import| import.id.clone())
-        };
-        oldest.map_or(Ok(()), |id| self.delete_import(&id))
-    }
-}
-
-/// The oldest event time that any open import among these may still bring.
-pub(in crate::pipeline) fn oldest_open<'a>(
-    imports: impl Iterator<Item = &'a ImportState>,
-) -> Option<Timestamp> {
-    imports
-        .filter(|import| !import.complete)
-        .map(|import| import.oldest)
-        .min()
 }
