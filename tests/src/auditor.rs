@@ -4,12 +4,14 @@
 //! but one pass over all calls of a customer in plain integers. Where product and auditor agree,
 //! two different computations agree.
 
+mod batches;
 mod decimal;
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+pub use batches::{BatchMeters, Counted};
 pub use decimal::Decimal;
 
 use crate::workload::Call;

@@ -1,6 +1,6 @@
 //! A running Submeter: one collector and any number of agents, each a child process.
 //!
-//! Every process listens on a port of the kernel's choosing and says which in a file of its data
+//! Every process listens on a free port and says which in a file of its data
 //! directory, so that any number of systems run beside each other. What is not stopped is killed
 //! when its handle is dropped; [`Process::detach`] is how the demo leaves things running.
 
@@ -92,6 +92,21 @@ impl System {
             settings,
             environment,
         )
+    }
+
+    /// Starts an agent in a new directory, to die at a fail point of its first start.
+    ///
+    /// # Errors
+    /// When it does not die there.
+    pub async fn stillborn_agent(
+        &self,
+        name: &str,
+        settings: &str,
+        fail_point: &str,
+    ) -> Result<Agent> {
+        let directory = self.root.join(name);
+        let key = self.collector.bootstrap_key_file();
+        Agent::stillborn(&directory, self.collector.url(), &key, settings, fail_point).await
     }
 
     /// The directory that holds every process's own directory and log.

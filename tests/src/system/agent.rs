@@ -1,16 +1,20 @@
 //! An agent as a child process.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::process::{self, Process};
 use super::{Api, PATIENCE, eventually, program};
 
-/// The kernel chooses.
-const ANY_PORT: &str = "127.0.0.1:0";
+/// The agent as it is shipped.
+const PLAIN: &str = "submeter-agent";
+/// The same with named places at which it can be made to die.
+const WITH_FAIL_POINTS: &str = "submeter-agent-fail-points";
 /// The base URL of an agent that has not said yet where it listens.
 const UNKNOWN: &str = "http://unknown";
 
@@ -19,6 +23,8 @@ const UNKNOWN: &str = "http://unknown";
 pub struct Agent {
     process: Process,
     directory: PathBuf,
+    /// The address it listens on, in every life.
+    listen: String,
     environment: Vec<(String, String)>,
     api: Api,
 }
@@ -62,14 +68,39 @@ impl Agent {
         environment: &[(String, String)],
     ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let file = config(directory);
-        std::fs::write(&file, configuration(collector, key, settings))?;
+        std::fs::write(config(directory), configuration(collector, key, settings))?;
+        let listen = process::free_address()?;
         Ok(Self {
-            process: spawn(directory, ANY_PORT, environment)?,
+            process: spawn(PLAIN, directory, &listen, environment)?,
             directory: directory.to_owned(),
+            listen,
             environment: environment.to_vec(),
             api: Api::new(UNKNOWN, None)?,
         })
+    }
+
+    /// Starts one over `directory`, which does not exist, to die at a fail point of its first start.
+    ///
+    /// # Errors
+    /// When the binary is not built or does not die there.
+    pub async fn stillborn(
+        directory: &Path,
+        collector: &str,
+        key: &Path,
+        settings: &str,
+        fail_point: &str,
+    ) -> Result<Self> {
+        std::fs::write(config(directory), configuration(collector, key, settings))?;
+        let listen = process::free_address()?;
+        let mut agent = Self {
+            process: spawn_doomed(directory, &listen, fail_point)?,
+            directory: directory.to_owned(),
+            listen,
+            environment: Vec::new(),
+            api: Api::new(UNKNOWN, None)?,
+        };
+        agent.dead_at(fail_point).await?;
+        Ok(agent)
     }
 
     /// Kills it (SIGKILL) and starts it again over the same directory.
@@ -103,11 +134,37 @@ impl Agent {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn_again(&mut self) -> Result<()> {
-        let listen = match self.api.base() {
-            UNKNOWN => ANY_PORT,
-            base => base.trim_start_matches("http://"),
-        };
-        self.process = spawn(&self.directory, listen, &self.environment)?;
+        self.process = spawn(PLAIN, &self.directory, &self.listen, &self.environment)?;
+        Ok(())
+    }
+
+    /// Starts the agent with fail points over the same directory and on the same port, to die at one of them (`NAME` or
+    /// `NAME:HIT`), perhaps before it is ready.
+    ///
+    /// # Errors
+    /// When the binary is not built.
+    pub fn spawn_doomed(&mut self, fail_point: &str) -> Result<()> {
+        self.process = spawn_doomed(&self.directory, &self.listen, fail_point)?;
+        Ok(())
+    }
+
+    /// Waits until it has died at the fail point it was started for.
+    ///
+    /// # Errors
+    /// When it lives on, or died of something else.
+    pub async fn dead_at(&mut self, fail_point: &str) -> Result<()> {
+        let status = self
+            .process
+            .ended(PATIENCE)
+            .await
+            .with_context(|| format!("{fail_point} was not reached"))?;
+        let name = fail_point.split(':').next().unwrap_or_default();
+        let said = format!("died at fail point {name}\n");
+        ensure!(
+            status.signal() == Some(Signal::KILL.as_raw()) && self.process.log().contains(&said),
+            "{fail_point}: ended with {status}; its log ends with:\n{}",
+            self.process.log_tail()
+        );
         Ok(())
     }
 
@@ -161,14 +218,22 @@ impl Agent {
     /// # Errors
     /// When the command cannot be started.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
-        let output = Command::new(program("submeter-agent")?)
+        Ok(self.command_line(arguments)?.output()?)
+    }
+
+    /// A command of the agent's binary against its directory, not run yet.
+    ///
+    /// # Errors
+    /// When the binary is not built.
+    pub fn command_line(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(program(PLAIN)?);
+        command
             .args(arguments)
             .arg("--config")
             .arg(config(&self.directory))
             .arg("--data-dir")
-            .arg(&self.directory)
-            .output()?;
-        Ok(output)
+            .arg(&self.directory);
+        Ok(command)
     }
 
     /// Waits until it takes events.
@@ -219,7 +284,17 @@ fn config(directory: &Path) -> PathBuf {
     directory.with_extension("toml")
 }
 
-fn spawn(directory: &Path, listen: &str, environment: &[(String, String)]) -> Result<Process> {
+fn spawn_doomed(directory: &Path, listen: &str, fail_point: &str) -> Result<Process> {
+    let environment = [("FAIL_POINT".to_owned(), fail_point.to_owned())];
+    spawn(WITH_FAIL_POINTS, directory, listen, &environment)
+}
+
+fn spawn(
+    binary: &str,
+    directory: &Path,
+    listen: &str,
+    environment: &[(String, String)],
+) -> Result<Process> {
     // A file left by a killed process would name a port that nobody listens on.
     let _ = std::fs::remove_file(directory.join("agent.addr"));
     let arguments = [
@@ -237,7 +312,7 @@ fn spawn(directory: &Path, listen: &str, environment: &[(String, String)]) -> Re
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     Process::spawn_with(
-        &program("submeter-agent")?,
+        &program(binary)?,
         &arguments,
         &directory.with_extension("log"),
         &environment,

@@ -24,7 +24,7 @@ impl Collector {
     pub async fn start(directory: &Path, settings: &str) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         std::fs::write(config(directory), settings)?;
-        let process = spawn(directory, "127.0.0.1:0")?;
+        let process = spawn(directory, &process::free_address()?)?;
         let api = Api::new("http://unknown", None)?;
         let mut collector = Self {
             process,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -156,10 +157,16 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// Everything it and its predecessors wrote.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The last lines it wrote.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
@@ -168,6 +175,21 @@ impl Process {
     pub fn detach(&mut self) {
         self.detached = true;
     }
+}
+
+/// A free address whose port the kernel gives to nobody by itself.
+///
+/// A process that is killed and started again must find its port as it left it. The kernel's own choice would be among
+/// the ports that it also gives to connections: one that is made in between could take it, even a client's that tries to
+/// reach this very port, and thereby itself.
+pub(super) fn free_address() -> Result<String> {
+    for _ in 0..100 {
+        let address = format!("127.0.0.1:{}", fastrand::u16(10_000..32_000));
+        if TcpListener::bind(&address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port from 10000 to 31999 in 100 tries");
 }
 
 /// Waits until a process has written where it listens; its base URL.
