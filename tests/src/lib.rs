@@ -4,7 +4,7 @@
 //! sockets; [`workload`] is what applications would send; [`auditor`] computes what must come out,
 //! from the same input and in plain integers, and shares no code with the product. [`builders`]
 //! are the request bodies; [`faulty_disk`] watches a process's disk and lets it fail, [`network`] is what lies between
-//! processes on a bad day; [`demo`] and [`load`] are the insides of `make demo` and `make bench`.
+//! processes on a bad day, [`python`] runs the clients people use; [`demo`] and [`load`] are the insides of `make demo` and `make bench`.
 //!
 //! It knows the product by its commands, its files and its HTTP interface only.
 
@@ -14,5 +14,6 @@ pub mod demo;
 pub mod faulty_disk;
 pub mod load;
 pub mod network;
+pub mod python;
 pub mod system;
 pub mod workload;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::PATIENCE;
 
 /// Variables that would change what a child does and that a test machine may have set.
-const FOREIGN_VARIABLES: [&str; 6] = [
+pub const FOREIGN_VARIABLES: [&str; 6] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",
