@@ -83,6 +83,7 @@ impl Agent {
     /// Opens every room. On an error all that was opened is closed again.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         // 0. Secrets and the client first: what is wrong with them is known without touching the disk.
+        check_secret_files(config)?;
         let token = ingest_token(config)?;
         let timeout = config.collector_timeout.0;
         let client = CollectorClient::new(&config.collector, key_source(config), timeout)
@@ -276,6 +277,16 @@ async fn close_store(pipeline: &Pipeline) {
     if let Err(error) = pipeline.stop().await {
         tracing::warn!(%error, "the store was not closed cleanly; the next start recovers it");
     }
+}
+
+fn check_secret_files(config: &Config) -> Result<(), StartError> {
+    let warnings = config
+        .check_secret_files()
+        .map_err(|error| StartError::Config(error.to_string()))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 fn ingest_token(config: &Config) -> Result<Option<Secret>, StartError> {

@@ -6,6 +6,7 @@
 //! default), and all problems are reported at once. Secrets are not settings: they come from a file or from
 //! `SUBMETER_AGENT_KEY` and `SUBMETER_AGENT_INGEST_TOKEN`, never from the file or from argv.
 
+mod private_file;
 mod secret;
 mod source;
 mod units;
@@ -14,13 +15,15 @@ mod units;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use submeter_common::event::Horizon;
 use submeter_common::limits;
+use submeter_common::secrecy::Secrecy;
 
+pub(crate) use private_file::PrivateFile;
 pub use secret::Secret;
 pub use source::{ConfigError, Sources};
 pub use units::{Bytes, Span};
@@ -183,6 +186,39 @@ impl Config {
         store
     }
 
+    /// The files that hold secrets, by setting.
+    pub(crate) fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        [
+            ("key_file", &self.key_file),
+            ("ingest_token_file", &self.ingest_token_file),
+        ]
+        .into_iter()
+        .filter_map(|(setting, path)| Some((setting, path.as_deref()?)))
+    }
+
+    /// Checks that every secret's file is kept from others, and tells which are shared with a group. A key that is not
+    /// there yet may still come.
+    pub(crate) fn check_secret_files(&self) -> Result<Vec<String>, ConfigError> {
+        let (mut warnings, mut problems) = (Vec::new(), Vec::new());
+        for (setting, path) in self.secret_files() {
+            match PrivateFile::read(path) {
+                Ok(file) if file.secrecy == Secrecy::Private => {}
+                Ok(file) => {
+                    warnings.push(format!("{setting}: {} {}", path.display(), file.secrecy))
+                }
+                Err(error) if setting == "key_file" && error.is_missing() => {
+                    warnings.push(format!("{setting}: {error}; waiting for it"));
+                }
+                Err(error) => problems.push(format!("{setting}: {error}")),
+            }
+        }
+        if problems.is_empty() {
+            Ok(warnings)
+        } else {
+            Err(ConfigError { problems })
+        }
+    }
+
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.horizon_past.0.saturating_add(self.horizon_future.0) > self.dedup_retention.0 {
@@ -293,6 +329,11 @@ fn check_collector(url: &str) -> Result<(), String> {
         Some(host) if !host.is_empty() && !host.contains('@') && !url.contains(['?', '#']) => {
             Ok(())
         }
+        // A password may stand in it.
+        _ if url.contains('@') => Err(
+            "collector names a user, expected a base URL without; a key goes into key_file"
+                .to_owned(),
+        ),
         _ => Err(format!(
             "collector is {url:?}, expected a base URL such as \"https://collector.example.com\", without user, query or fragment"
         )),

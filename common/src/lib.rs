@@ -26,6 +26,7 @@ pub mod quantity;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a sample that is wrong fails the test")]
 mod samples;
+pub mod secrecy;
 pub mod time;
 
 pub use aggregate::{AggregateError, Group, LastValue, Partial, State};

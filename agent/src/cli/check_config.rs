@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::say::say;
-use super::settings::Settings;
+use super::settings::{Settings, problems};
 use super::{EXIT_OK, Outcome};
 use crate::config::Config;
 
@@ -16,9 +16,13 @@ pub(super) struct CheckConfig {
 impl CheckConfig {
     pub(super) fn execute(self) -> Outcome {
         let config = self.settings.load()?;
+        let warnings = config.check_secret_files().map_err(problems)?;
         say(config.to_toml().trim_end())?;
         say(format_args!("# the collector's key: {}", key(&config)))?;
         say(format_args!("# the ingest token: {}", token(&config)))?;
+        for warning in warnings {
+            say(format_args!("# warning: {warning}"))?;
+        }
         Ok(EXIT_OK)
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{EXIT_CONFIG, Failure};
-use crate::config::{Config, Sources};
+use crate::config::{Config, ConfigError, Sources};
 
 /// Settings on the command line. They win over `SUBMETER_AGENT_*`, which wins over the file.
 #[derive(Debug, Args)]
@@ -45,18 +45,7 @@ pub(super) struct Settings {
 impl Settings {
     /// Merges the flags with environment and file.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        Config::load(&self.sources()).map_err(|error| {
-            let count = error.problems.len();
-            let lines: String = error
-                .problems
-                .iter()
-                .map(|problem| format!("\n  - {problem}"))
-                .collect();
-            Failure {
-                code: EXIT_CONFIG,
-                error: anyhow::anyhow!("{count} problem(s) in the settings:{lines}"),
-            }
-        })
+        Config::load(&self.sources()).map_err(problems)
     }
 
     /// Whether an address was given by flag.
@@ -89,5 +78,19 @@ impl Settings {
             .filter_map(|(name, value)| Some((name, value?)))
             .collect();
         sources
+    }
+}
+
+/// All problems of the settings, one a line.
+pub(super) fn problems(error: ConfigError) -> Failure {
+    let count = error.problems.len();
+    let lines: String = error
+        .problems
+        .iter()
+        .map(|problem| format!("\n  - {problem}"))
+        .collect();
+    Failure {
+        code: EXIT_CONFIG,
+        error: anyhow::anyhow!("{count} problem(s) in the settings:{lines}"),
     }
 }

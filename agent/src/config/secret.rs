@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use super::private_file::PrivateFile;
+
 /// An API key or token.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -18,9 +20,8 @@ impl Secret {
 
     /// Reads a secret from a file. The error says what is wrong with the file, never what is in it.
     pub fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::new(&text).ok_or_else(|| {
+        let file = PrivateFile::read(path).map_err(|error| error.to_string())?;
+        Self::new(&file.text).ok_or_else(|| {
             format!(
                 "{}: expected one line of printable ASCII characters",
                 path.display()

@@ -1,6 +1,8 @@
 //! A running agent in a temporary directory, and a client of it.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -172,6 +174,14 @@ impl Running {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// Writes a file with these mode bits, which are right from its first moment.
+pub(crate) fn secret_file(path: &Path, text: &str, mode: u32) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, text).expect("the file");
+    std::fs::set_permissions(&beside, Permissions::from_mode(mode)).expect("its mode");
+    std::fs::rename(&beside, path).expect("in its place");
 }
 
 /// One event as JSON.

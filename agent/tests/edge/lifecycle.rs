@@ -9,7 +9,7 @@ use submeter_agent::config::{Secret, Span};
 use submeter_common::time::SystemClock;
 
 use crate::collector::{Book, Collector};
-use crate::harness::{NOBODY, Running, config, event};
+use crate::harness::{NOBODY, Running, config, event, secret_file};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_agent_seals_a_farewell_and_is_drained() {
@@ -115,7 +115,7 @@ async fn without_a_key_events_are_taken_and_sent_once_there_is_one() {
         .await;
     let message = status["flush"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("key"), "{message}");
-    std::fs::write(&key_file, "smk_late\n").expect("the key");
+    secret_file(&key_file, "smk_late\n", 0o600);
     agent
         .post("/v1/flush?wait=true", "application/json", "")
         .await;

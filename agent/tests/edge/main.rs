@@ -10,3 +10,4 @@ mod flushing;
 mod harness;
 mod imports;
 mod lifecycle;
+mod secrets;

@@ -6,9 +6,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use submeter_common::secrecy::Secrecy;
 use submeter_common::time::Timestamp;
 
 use super::key::{ApiKey, Secret};
@@ -35,6 +36,14 @@ pub enum BootstrapError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The file of an earlier start can be read or replaced by others, who may hold the key by now.
+    #[error("{} {secrecy}; revoke the key if others may have seen it, or delete the file if it is revoked", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Who may reach it.
+        secrecy: Secrecy,
+    },
     /// The new key's id or hash is taken, which 190 random bits never are: the randomness is broken.
     #[error("the new bootstrap key exists already: the system's randomness cannot be trusted")]
     Taken,
@@ -46,17 +55,19 @@ pub enum BootstrapError {
 /// Makes the first key when the store holds none, and answers the path of its file; `None` when keys exist already.
 ///
 /// # Errors
-/// When there is no randomness, the file cannot be written, or the store fails.
+/// When there is no randomness, the file cannot be written, the one of an earlier start is open to others, or the store
+/// fails.
 pub async fn ensure_bootstrap_key(
     keys: &dyn KeyStore,
     data_dir: &Path,
     now: Timestamp,
 ) -> Result<Option<PathBuf>, BootstrapError> {
+    let path = data_dir.join(BOOTSTRAP_FILE);
     if !keys.keys().await?.is_empty() {
+        check_secrecy(path)?;
         return Ok(None);
     }
     let secret = Secret::generate().map_err(BootstrapError::Randomness)?;
-    let path = data_dir.join(BOOTSTRAP_FILE);
     write_secret(&path, &secret).map_err(|source| BootstrapError::Write {
         path: path.clone(),
         source,
@@ -66,6 +77,23 @@ pub async fn ensure_bootstrap_key(
         InsertOutcome::Inserted => Ok(Some(path)),
         InsertOutcome::Exists => Err(BootstrapError::Taken),
     }
+}
+
+/// A first key that is still there must still be its owner's alone: it opens everything.
+fn check_secrecy(path: PathBuf) -> Result<(), BootstrapError> {
+    let Ok(metadata) = fs::metadata(&path) else {
+        return Ok(());
+    };
+    match Secrecy::of(metadata.permissions().mode()) {
+        Secrecy::Private => {}
+        secrecy @ Secrecy::Shared { .. } => {
+            tracing::warn!("{} {secrecy}", path.display());
+        }
+        secrecy @ Secrecy::Exposed { .. } => {
+            return Err(BootstrapError::Exposed { path, secrecy });
+        }
+    }
+    Ok(())
 }
 
 /// Writes the secret so that it is on disk, complete and private, before anything refers to it.

@@ -1,12 +1,16 @@
 //! The HTTP client of the commands.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use reqwest::{Method, Url};
 use serde_json::Value;
+use submeter_common::secrecy::Secrecy;
 
 /// Environment variable that may hold the key itself.
 const KEY_VARIABLE: &str = "SUBMETER_COLLECTOR_KEY";
@@ -75,8 +79,7 @@ impl ClientArgs {
 
     fn key(&self) -> anyhow::Result<String> {
         let text = match &self.key_file {
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the key from {}", path.display()))?,
+            Some(path) => read_key(path)?,
             None => std::env::var(KEY_VARIABLE).map_err(|_| {
                 anyhow!(
                     "an API key is needed: give --key-file FILE or set {KEY_VARIABLE} \
@@ -86,6 +89,25 @@ impl ClientArgs {
         };
         Ok(text.trim().to_owned())
     }
+}
+
+/// Reads a key that is kept from others, judging the very file that was opened.
+fn read_key(path: &Path) -> anyhow::Result<String> {
+    let read = || -> io::Result<(Secrecy, String)> {
+        let mut file = File::open(path)?;
+        let secrecy = Secrecy::of(file.metadata()?.permissions().mode());
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok((secrecy, text))
+    };
+    let (secrecy, text) =
+        read().with_context(|| format!("cannot read the key from {}", path.display()))?;
+    match secrecy {
+        Secrecy::Exposed { .. } => bail!("{} {secrecy}", path.display()),
+        Secrecy::Shared { .. } => eprintln!("warning: {} {secrecy}", path.display()),
+        Secrecy::Private => {}
+    }
+    Ok(text)
 }
 
 impl Client {
