@@ -19,6 +19,7 @@ use crate::flush::{CollectorClient, Flusher, KeySource};
 use crate::http::body::Budget;
 use crate::http::guard::Guard;
 use crate::http::server::Server;
+use crate::http::unix_socket;
 use crate::ingest::Ingest;
 use crate::pipeline::{Identity, OpenError, Pipeline};
 use crate::routes::router;
@@ -247,7 +248,17 @@ async fn open_door(
     routes: axum::Router,
     address_file: &Path,
 ) -> Result<Server, StartError> {
-    let server = Server::start(config.listen, routes, config.connections_max)
+    let unix = match &config.unix_socket {
+        Some(path) => {
+            let bound = unix_socket::bind(path, config.unix_socket_mode.0).await;
+            Some(bound.map_err(|source| StartError::Io {
+                doing: format!("listen on the Unix socket {}", path.display()),
+                source,
+            })?)
+        }
+        None => None,
+    };
+    let server = Server::start(config.listen, unix, routes, config.connections_max)
         .await
         .map_err(|source| StartError::Io {
             doing: format!("listen on {}", config.listen),

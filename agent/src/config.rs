@@ -6,6 +6,7 @@
 //! default), and all problems are reported at once. Secrets are not settings: they come from a file or from
 //! `SUBMETER_AGENT_KEY` and `SUBMETER_AGENT_INGEST_TOKEN`, never from the file or from argv.
 
+mod mode;
 mod private_file;
 mod secret;
 mod source;
@@ -23,6 +24,7 @@ use submeter_common::event::Horizon;
 use submeter_common::limits;
 use submeter_common::secrecy::Secrecy;
 
+pub use mode::Mode;
 pub(crate) use private_file::PrivateFile;
 pub use secret::Secret;
 pub use source::{ConfigError, Sources};
@@ -39,6 +41,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where the agent listens. Port 0 takes a free one; the bound address is logged and written to `DATA_DIR/agent.addr`.
     pub listen: SocketAddr,
+    /// A Unix socket to listen on beside `listen`. None: none. It is removed at a stop.
+    pub unix_socket: Option<PathBuf>,
+    /// Who may connect to the Unix socket, as mode bits: writing is connecting.
+    pub unix_socket_mode: Mode,
     /// Base URL of the collector; a path prefix is kept.
     pub collector: String,
     /// Longest time for one call of the collector, its reply included.
@@ -107,6 +113,8 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("submeter-agent-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 7600)),
+            unix_socket: None,
+            unix_socket_mode: Mode(0o660),
             collector: "http://127.0.0.1:7700".to_owned(),
             // The largest frame is 16 MiB: it fits into a minute on a line of 3 Mbit/s.
             collector_timeout: Span::seconds(60),
@@ -230,6 +238,12 @@ impl Config {
         if let Err(problem) = check_collector(&self.collector) {
             problems.push(problem);
         }
+        problems.extend(self.unix_socket.as_deref().and_then(check_socket_path));
+        problems.extend(
+            self.allowed_hosts
+                .iter()
+                .filter_map(|host| check_host(host)),
+        );
         for (name, span, least, most) in [
             (
                 "flush_interval",
@@ -338,4 +352,29 @@ fn check_collector(url: &str) -> Result<(), String> {
             "collector is {url:?}, expected a base URL such as \"https://collector.example.com\", without user, query or fragment"
         )),
     }
+}
+
+/// The system keeps the path in a field of this size, the end mark included.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+fn check_socket_path(path: &Path) -> Option<String> {
+    let bytes = path.as_os_str().len();
+    (bytes == 0 || bytes > SOCKET_PATH_BYTES_MAX).then(|| {
+        format!(
+            "unix_socket is {bytes} bytes long, expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"
+        )
+    })
+}
+
+/// A name with a port or scheme would never match, and silently so.
+fn check_host(host: &str) -> Option<String> {
+    let is_bare = host.starts_with('[') || !host.contains(':');
+    let reads = host
+        .parse::<axum::http::uri::Authority>()
+        .is_ok_and(|authority| authority.host() == host);
+    (!is_bare || !reads || host.ends_with('.')).then(|| {
+        format!(
+            "allowed_hosts holds {host:?}, expected names such as \"meter.local\" or addresses such as \"10.0.0.7\" or \"[fd00::7]\", without scheme, port or dot at the end"
+        )
+    })
 }

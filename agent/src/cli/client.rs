@@ -21,7 +21,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Which agent a command talks to.
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// URL of the running agent [default: the address in DATA_DIR/agent.addr, else the listen address]
+    /// URL of the running agent, or unix:PATH of its socket [default: the address in DATA_DIR/agent.addr, else the listen address]
     #[arg(long, value_name = "URL")]
     agent: Option<String>,
     #[command(flatten)]
@@ -84,10 +84,13 @@ impl Target {
             })?),
             None => config.ingest_token,
         };
-        let http = crate::tls::client_builder()
-            .timeout(CALL_TIMEOUT)
-            .build()
-            .map_err(anyhow::Error::from)?;
+        let mut http = crate::tls::client_builder().timeout(CALL_TIMEOUT);
+        let mut base = base;
+        if let Some(path) = base.strip_prefix("unix:") {
+            http = http.unix_socket(path);
+            base = "http://localhost".to_owned();
+        }
+        let http = http.build().map_err(anyhow::Error::from)?;
         Ok(AgentClient {
             http,
             base,

@@ -1,5 +1,6 @@
 //! `run`: the agent itself, from the settings to the exit code.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -50,15 +51,19 @@ async fn run(config: &Config) -> Outcome {
 fn announce(config: &Config, agent: &Agent) {
     let (address, id) = (agent.address(), agent.identity().agent_id);
     let (data_dir, collector) = (config.data_dir.display(), &config.collector);
+    let socket = config.unix_socket.as_deref().map(Path::display);
     if config.log_format == LogFormat::Human {
+        let and_socket = socket.as_ref().map(|path| format!(" and unix:{path}"));
+        let and_socket = and_socket.unwrap_or_default();
         let line = format_args!(
-            "submeter-agent {} · listening on http://{address} · data in {data_dir} · collector {collector} · agent {id}",
+            "submeter-agent {} · listening on http://{address}{and_socket} · data in {data_dir} · collector {collector} · agent {id}",
             env!("CARGO_PKG_VERSION")
         );
         // An agent runs on whether or not its first line could be printed.
         let _ = say(line);
     }
-    tracing::info!(%address, %data_dir, collector, agent_id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
+    let unix_socket = socket.as_ref().map(tracing::field::display);
+    tracing::info!(%address, unix_socket, %data_dir, collector, agent_id = %id, version = env!("CARGO_PKG_VERSION"), "listening");
 }
 
 fn conclude(stopped: Stopped) -> u8 {

@@ -19,6 +19,9 @@ pub(super) struct Settings {
     /// Address to listen on [default: 127.0.0.1:7600]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Unix socket to listen on too
+    #[arg(long, value_name = "PATH")]
+    unix_socket: Option<PathBuf>,
     /// Base URL of the collector [default: http://127.0.0.1:7700]
     #[arg(long, value_name = "URL")]
     collector: Option<String>,
@@ -65,6 +68,7 @@ impl Settings {
         let flags = [
             ("data_dir", path(&self.data_dir)),
             ("listen", self.listen.clone()),
+            ("unix_socket", path(&self.unix_socket)),
             ("collector", self.collector.clone()),
             ("key_file", path(&self.key_file)),
             ("ingest_token_file", path(&self.ingest_token_file)),

@@ -112,6 +112,46 @@ fn the_effective_settings_read_back_as_a_file() {
 }
 
 #[test]
+fn names_that_could_never_match_are_refused() {
+    for host in ["meter.local", "localhost", "10.0.0.7", "[fd00::7]", "x-1.y"] {
+        assert_eq!(check_host(host), None, "{host}");
+    }
+    for host in [
+        "",
+        "meter.local:7600",
+        "http://meter.local",
+        "a b",
+        "fd00::7",
+        "[fd00::7]:1",
+        "user@host",
+        "a.",
+        "*/",
+    ] {
+        assert!(check_host(host).is_some(), "{host}");
+    }
+}
+
+#[test]
+fn a_unix_socket_has_a_path_that_fits_and_an_octal_mode() {
+    let long = "x".repeat(108);
+    for (toml, says) in [
+        ("unix_socket = \"\"".to_owned(), "1 to 107"),
+        (format!("unix_socket = \"{long}\""), "108"),
+        ("unix_socket_mode = 660".to_owned(), "quotes"),
+        ("unix_socket_mode = \"rw\"".to_owned(), "octal"),
+    ] {
+        let (_file, sources) = sources(&toml, &[], &[]);
+        let problems = Config::load(&sources).unwrap_err().problems;
+        assert!(problems[0].contains(says), "{problems:?}");
+    }
+    let env = [("SUBMETER_AGENT_UNIX_SOCKET_MODE", "600")];
+    let (_file, sources) = sources("unix_socket = \"a.sock\"", &env, &[]);
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.unix_socket_mode, Mode(0o600));
+    assert!(config.to_toml().contains("unix_socket_mode = \"0600\""));
+}
+
+#[test]
 fn a_collector_that_is_no_base_url_is_refused() {
     for url in [
         "",

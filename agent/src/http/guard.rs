@@ -1,19 +1,23 @@
 //! Who may speak to the agent: local names only, and the token where one is set.
 //!
 //! A web page can make a browser send requests to `127.0.0.1` and, by DNS rebinding, even read the replies. Such requests
-//! carry a foreign name in `Host` or `Origin`; that is what is refused here, before any route is looked at.
+//! carry a foreign name in `Host` or `Origin`; that is what is refused here, before any route is looked at. Whoever comes
+//! through the Unix socket is no browser and may call the agent as it likes, but an `Origin` that a proxy passes on counts
+//! there too. No reply carries CORS headers: pages are no clients of the agent, and preflights fail.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::body::drain;
 use super::reply::ApiError;
+use super::server::ThroughUnixSocket;
 use crate::config::Secret;
 
 /// Paths that a probe without a token may read: they tell nothing about events.
@@ -42,7 +46,9 @@ impl Guard {
     }
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
-        self.check_host(request)?;
+        if request.extensions().get::<ThroughUnixSocket>().is_none() {
+            self.check_host(request)?;
+        }
         self.check_origin(request.headers())?;
         if OPEN_PATHS.contains(&request.uri().path()) {
             Ok(())
@@ -103,6 +109,10 @@ impl Guard {
         }
     }
 
+    fn lists(&self, host: &str) -> bool {
+        self.allowed_hosts.iter().any(|allowed| allowed == host)
+    }
+
     /// Whether the host of `authority` (`host[:port]`) is one of the agent's own names.
     fn allows(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<Authority>() else {
@@ -111,27 +121,28 @@ impl Guard {
         if authority.as_str().contains('@') {
             return false;
         }
-        let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-        match host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .parse::<IpAddr>()
-        {
+        let host = authority.host().to_ascii_lowercase();
+        let host = host.strip_suffix('.').unwrap_or(&host);
+        match host_address(host) {
             // A numeric address cannot be rebound; it is allowed where the agent answers on it.
-            Ok(address)
-                if address.is_loopback()
+            Some(address) => {
+                address.is_loopback()
                     || self.listen.is_unspecified()
-                    || address == self.listen =>
-            {
-                true
+                    || address == self.listen
+                    || self.lists(host)
             }
-            _ => {
-                host == "localhost"
-                    || host.ends_with(".localhost")
-                    || self.allowed_hosts.contains(&host)
-            }
+            None => host == "localhost" || host.ends_with(".localhost") || self.lists(host),
         }
     }
+}
+
+/// The address that a host is, if it is no name. An IPv4 address in the dress of an IPv6 one is what it is.
+fn host_address(host: &str) -> Option<IpAddr> {
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let address: IpAddr = bare.unwrap_or(host).parse().ok()?;
+    (address.is_ipv6() == bare.is_some()).then(|| address.to_canonical())
 }
 
 fn bearer(header: &str) -> Option<&str> {
@@ -153,10 +164,17 @@ pub(crate) async fn check(
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let Err(error) = guard.check(&request) else {
+        return next.run(request).await;
+    };
+    // Cut off while it sends, a client would see a broken connection instead of the reason.
+    drain(request.into_body()).await;
+    let mut response = error.into_response();
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
     }
+    response
 }
 
 #[cfg(test)]
@@ -177,8 +195,11 @@ mod tests {
             "127.0.0.1:7600",
             "127.9.9.9",
             "[::1]:80",
+            "[0:0:0:0:0:0:0:1]",
+            "[::ffff:127.0.0.1]:7600",
             "app.localhost",
             "meter.local:1",
+            "meter.local.",
             "localhost.",
         ] {
             check("127.0.0.1:7600", name, true);
@@ -191,6 +212,18 @@ mod tests {
             "user@localhost",
             "localhost:x y",
             "0.0.0.0",
+            "[::]",
+            "[::ffff:10.0.0.1]",
+            "[fe80::1%25lo]",
+            "[::1",
+            "::1",
+            "[127.0.0.1]",
+            "localhost..",
+            "localhost.evil",
+            "evil.localhost.example",
+            "localhost@evil.example",
+            "127.1",
+            "2130706433",
         ] {
             check("127.0.0.1:7600", name, false);
         }

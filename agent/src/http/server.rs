@@ -1,4 +1,4 @@
-//! The listening socket: accepts connections, serves each with its own task, and lets them finish at the end.
+//! The listening sockets, one of TCP and at will one in the file system: accepts connections, serves each with its own task, and lets them finish at the end.
 //!
 //! What a client may hold open is bounded: the number of connections, the time to send a request's head, and (in
 //! [`super::body`]) the time and bytes of its body. Beyond the number of connections, new ones wait in the system's
@@ -9,19 +9,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
+
+use super::unix_socket::SocketFile;
 
 /// Time a client has to send the whole head of a request, idle time on a kept connection included.
 const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,18 +36,24 @@ const READ_BYTES_MAX: usize = 128 * 1024;
 /// A wait after a failed accept: the usual cause is that the process is out of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// Marks a request that came through the Unix socket, where the file system says who may speak.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThroughUnixSocket;
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
+    socket_file: Option<SocketFile>,
     stop: oneshot::Sender<()>,
     accepting: JoinHandle<GracefulShutdown>,
 }
 
 impl Server {
-    /// Binds `listen` and begins to serve `router` to at most `connections_max` connections.
+    /// Binds `listen` and begins to serve `router` there and on `unix`, to at most `connections_max` connections together.
     pub(crate) async fn start(
         listen: SocketAddr,
+        unix: Option<(UnixListener, SocketFile)>,
         router: Router,
         connections_max: usize,
     ) -> io::Result<Self> {
@@ -53,9 +62,17 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         let router = router.layer(from_fn_with_state(Arc::clone(&connections), make_room));
-        let accepting = tokio::spawn(accept(listener, router, connections, stopped));
+        let (unix, socket_file) = unix.unzip();
+        let doors = Doors {
+            tcp: listener,
+            unix,
+            unix_router: router.clone().layer(Extension(ThroughUnixSocket)),
+            router,
+        };
+        let accepting = tokio::spawn(accept(doors, connections, stopped));
         Ok(Self {
             address,
+            socket_file,
             stop,
             accepting,
         })
@@ -69,6 +86,7 @@ impl Server {
     /// Stops accepting at once and gives requests in flight until `grace` is over. Idle connections are closed.
     pub(crate) async fn stop(self, grace: Duration) {
         drop(self.stop);
+        drop(self.socket_file);
         let Ok(connections) = self.accepting.await else {
             return;
         };
@@ -85,9 +103,21 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
+/// Where connections come in, and what serves them.
+struct Doors {
+    tcp: TcpListener,
     router: Router,
+    unix: Option<UnixListener>,
+    unix_router: Router,
+}
+
+enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn accept(
+    doors: Doors,
     connections: Arc<Semaphore>,
     mut stopped: oneshot::Receiver<()>,
 ) -> GracefulShutdown {
@@ -95,15 +125,17 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             _ = &mut stopped => return graceful,
-            accepted = next_connection(&listener, &connections) => accepted,
+            accepted = next_connection(&doors, &connections) => accepted,
         };
         match accepted {
-            Ok((stream, permit)) => drop(tokio::spawn(serve(
-                stream,
-                router.clone(),
-                graceful.watcher(),
-                permit,
-            ))),
+            Ok((Accepted::Tcp(stream), permit)) => {
+                let router = doors.router.clone();
+                tokio::spawn(serve(stream, router, graceful.watcher(), permit));
+            }
+            Ok((Accepted::Unix(stream), permit)) => {
+                let router = doors.unix_router.clone();
+                tokio::spawn(serve(stream, router, graceful.watcher(), permit));
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -127,19 +159,34 @@ async fn make_room(
 }
 
 async fn next_connection(
-    listener: &TcpListener,
+    doors: &Doors,
     connections: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
     let permit = Arc::clone(connections)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    stream.set_nodelay(true)?;
-    Ok((stream, permit))
+    let unix = async {
+        match &doors.unix {
+            Some(listener) => listener.accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    let accepted = tokio::select! {
+        accepted = doors.tcp.accept() => {
+            let (stream, _) = accepted?;
+            stream.set_nodelay(true)?;
+            Accepted::Tcp(stream)
+        }
+        accepted = unix => Accepted::Unix(accepted?.0),
+    };
+    Ok((accepted, permit))
 }
 
-async fn serve(stream: TcpStream, router: Router, watcher: Watcher, permit: OwnedSemaphorePermit) {
+async fn serve<S>(stream: S, router: Router, watcher: Watcher, permit: OwnedSemaphorePermit)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_READ_TIMEOUT)

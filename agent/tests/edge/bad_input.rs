@@ -562,7 +562,7 @@ async fn a_bad_query_names_its_parameter() {
 }
 
 /// Sends bytes as they are and returns what comes back until the agent hangs up.
-async fn raw(agent: &Running, bytes: &[u8]) -> String {
+pub(crate) async fn raw(agent: &Running, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(agent.address()).await.expect("connects");
     let _agent_may_hang_up_first = stream.write_all(bytes).await;
     let _agent_may_hang_up_first = stream.shutdown().await;
