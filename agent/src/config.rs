@@ -71,8 +71,11 @@ pub struct Config {
     pub horizon_past: Span,
     /// How far ahead of the agent's clock an event may be.
     pub horizon_future: Span,
-    /// How long an event id is remembered. At least `horizon_past`, or an old retry would count twice.
+    /// How long an event id is remembered. At least `horizon_past` and `horizon_future` together, or an old retry would
+    /// count twice.
     pub dedup_retention: Span,
+    /// Memory for event ids, some 1.5 bytes each beside a few MiB; beyond it, events are answered with 503.
+    pub dedup_bytes_max: Bytes,
 
     /// Largest request body; a longer one is answered with 413.
     pub request_bytes_max: Bytes,
@@ -129,6 +132,7 @@ impl Default for Config {
             horizon_past: Span(limits::HORIZON_PAST_DEFAULT),
             horizon_future: Span(limits::HORIZON_FUTURE_DEFAULT),
             dedup_retention: Span::hours(24),
+            dedup_bytes_max: Bytes::mebibytes(256),
             request_bytes_max: Bytes(limits::REQUEST_BYTES_MAX_DEFAULT as u64),
             requests_bytes_max: Bytes::mebibytes(64),
             connections_max: 1024,
@@ -179,6 +183,7 @@ impl Config {
     pub fn store(&self) -> StoreConfig {
         let mut store = StoreConfig::new(self.data_dir.clone());
         store.dedup_retention = self.dedup_retention.0;
+        store.dedup_bytes_max = self.dedup_bytes_max.0;
         store.journal_bytes_max = self.journal_bytes_max.0;
         store.journal_age_max = self.journal_age_max.0;
         store.outbox_bytes_max = self.outbox_bytes_max.0;
@@ -305,6 +310,8 @@ impl Config {
                 self.request_bytes_max.0,
             ),
             ("outbox_bytes_max", self.outbox_bytes_max, 1 << 20),
+            // Two generations in memory take more than half of it.
+            ("dedup_bytes_max", self.dedup_bytes_max, 32 << 20),
         ] {
             if bytes.0 < least {
                 problems.push(format!(

@@ -1,17 +1,26 @@
 //! Which event ids were seen: exact for the retention, bounded in memory, no disk read for a new id.
 //!
-//! Ids live in *generations*, by time of arrival. The **open** generation is an exact map in memory. A full or old one
-//! becomes **closing**: still the same map, while its sorted ids and a filter go to disk. Then it is **closed**: nine
-//! bits an id in memory say "surely new" or "look it up", and only the latter reads the disk. A closed generation is
-//! forgotten as a whole when its youngest id has passed the retention.
+//! New ids go to the **open** generation, an exact map in memory. A full or old one becomes **closing**: still the same
+//! map, while its sorted ids go to disk. Then it is a **run**: exact on disk, and in memory a filter that says "surely
+//! new" or "look it up"; only the latter reads the disk. Runs are merged in the background, four of a level into one of
+//! the next ([`plan`]), slice by slice: a slice of the merged run is asked from the moment it is readable, and the same
+//! slice of those it came from is let go of, so that filters never exist twice and each id is asked about once a run.
 //!
-//! The room is pure: what is on disk is asked through [`ClosedIds`], and time is handed in.
+//! What that costs at 10^8 ids in generations of 229 376: mostly six or seven filters asked for a new id, twelve at the
+//! most; one new id in 200 reads the disk (never more than one in 100: four cells in 2^9 for each of the two or three
+//! largest runs, ever fewer for the small ones); 1.2 to 1.3 bytes an id in filters and 0.17 in the maps.
+//!
+//! The room is pure: what is on disk is asked through [`RunIds`], and time is handed in.
 
 pub(crate) mod block;
 mod filter;
 mod fingerprint;
 mod generation;
+pub(crate) mod merge;
+pub(crate) mod plan;
+mod run;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,26 +29,21 @@ use submeter_common::time::Timestamp;
 pub(crate) use filter::Filter;
 pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
 pub(crate) use generation::{Entry, Generation};
+pub(crate) use plan::StoredRun;
+pub(crate) use run::Run;
+
+use crate::store::meta::StoredGeneration;
 
 /// A generation is closed after this part of the retention at the latest, so that expiry is never much too late.
 const GENERATIONS_PER_RETENTION: u32 = 24;
 
-/// Looks ids up in closed generations.
-pub(crate) trait ClosedIds {
+/// Looks ids up on disk.
+pub(crate) trait RunIds {
     /// Why a look-up failed.
     type Error;
 
-    /// The entry of `fingerprint` in a closed generation, if it is there.
-    fn find(&self, generation: u32, fingerprint: Fingerprint)
-    -> Result<Option<Entry>, Self::Error>;
-}
-
-/// A generation whose ids are on disk.
-#[derive(Debug)]
-struct Closed {
-    id: u32,
-    ids: u64,
-    filter: Filter,
+    /// The entry of `fingerprint` in a run, if it is there.
+    fn find(&self, run: u32, fingerprint: Fingerprint) -> Result<Option<Entry>, Self::Error>;
 }
 
 /// All ids within the retention.
@@ -47,9 +51,15 @@ struct Closed {
 pub(crate) struct Dedup {
     open: Generation,
     closing: Option<Arc<Generation>>,
-    closed: Vec<Closed>,
+    /// Oldest first.
+    runs: Vec<Run>,
+    /// Bytes of all runs' filters.
+    run_bytes: usize,
+    next_id: u32,
     ids_max: usize,
     age_max: Duration,
+    /// Look-ups on disk since the start.
+    pub(crate) disk_reads: u64,
 }
 
 impl Dedup {
@@ -58,20 +68,32 @@ impl Dedup {
         Self {
             open: Generation::new(id, opened_at),
             closing: None,
-            closed: Vec::new(),
+            runs: Vec::new(),
+            run_bytes: 0,
+            next_id: id.saturating_add(1),
             ids_max,
             age_max: retention / GENERATIONS_PER_RETENTION,
+            disk_reads: 0,
         }
     }
 
-    /// Adds a closed generation; oldest first.
-    pub(crate) fn add_closed(&mut self, id: u32, ids: u64, filter: Filter) {
-        self.closed.push(Closed { id, ids, filter });
+    /// A number that no generation and no run has had.
+    pub(crate) fn new_id(&mut self) -> u32 {
+        let id = self.next_id;
+        self.next_id = id.saturating_add(1);
+        id
+    }
+
+    /// Adds a run that is younger than those before.
+    pub(crate) fn add_run(&mut self, run: Run) {
+        self.next_id = self.next_id.max(run.id.saturating_add(1));
+        self.run_bytes += run.bytes();
+        self.runs.push(run);
     }
 
     /// Finds an id wherever it is.
-    pub(crate) fn find<D: ClosedIds>(
-        &self,
+    pub(crate) fn find<D: RunIds>(
+        &mut self,
         fingerprint: Fingerprint,
         disk: &D,
     ) -> Result<Option<Entry>, D::Error> {
@@ -83,13 +105,12 @@ impl Dedup {
             return Ok(Some(*entry));
         }
         // Youngest first: a retry mostly comes soon.
-        for closed in self
-            .closed
-            .iter()
-            .rev()
-            .filter(|closed| closed.filter.may_contain(fingerprint))
-        {
-            if let Some(entry) = disk.find(closed.id, fingerprint)? {
+        for run in self.runs.iter().rev() {
+            if !run.may_contain(fingerprint) {
+                continue;
+            }
+            self.disk_reads += 1;
+            if let Some(entry) = disk.find(run.id, fingerprint)? {
                 return Ok(Some(entry));
             }
         }
@@ -101,6 +122,13 @@ impl Dedup {
         self.open.insert(entry);
     }
 
+    /// Notes an id again that a start finds on disk or in the journal; it may be there already.
+    pub(crate) fn remember(&mut self, entry: Entry) {
+        if self.open.get(entry.fingerprint).is_none() {
+            self.open.insert(entry);
+        }
+    }
+
     /// Begins a new generation when the open one is full or old and none is closing; answers the one to be closed.
     pub(crate) fn rotate(&mut self, now: Timestamp) -> Option<Arc<Generation>> {
         let due = self.open.len() >= self.ids_max
@@ -108,37 +136,95 @@ impl Dedup {
         if !due || self.closing.is_some() {
             return None;
         }
-        let next = Generation::sized(self.open.id.saturating_add(1), now, self.open.len());
+        let next = Generation::sized(self.new_id(), now, self.open.len());
         let full = Arc::new(std::mem::replace(&mut self.open, next));
         self.closing = Some(Arc::clone(&full));
         Some(full)
     }
 
-    /// Replaces the closing generation's map by its filter, now that its ids are on disk.
-    pub(crate) fn closed(&mut self, id: u32, filter: Filter) {
-        if let Some(closing) = self.closing.take_if(|closing| closing.id == id) {
-            self.add_closed(id, closing.len() as u64, filter);
+    /// The open generation.
+    pub(crate) fn open(&self) -> StoredGeneration {
+        StoredGeneration {
+            id: self.open.id,
+            opened_at: self.open.opened_at,
         }
     }
 
-    /// Forgets the closed generations that `keep` does not know; their ids are gone from the disk.
-    pub(crate) fn retain_closed(&mut self, keep: impl Fn(u32) -> bool) {
-        self.closed.retain(|closed| keep(closed.id));
+    /// Replaces the closing generation's map by the run that it has become.
+    pub(crate) fn closed(&mut self, run: Run) {
+        if self
+            .closing
+            .take_if(|closing| closing.id == run.id)
+            .is_some()
+        {
+            self.add_run(run);
+        }
+    }
+
+    /// Puts an empty run, to be merged into, behind the youngest of its inputs.
+    pub(crate) fn begin_merge(&mut self, run: Run, inputs: &[u32]) {
+        let youngest = self.runs.iter().rposition(|run| inputs.contains(&run.id));
+        self.run_bytes += run.bytes();
+        self.runs.insert(youngest.map_or(0, |place| place + 1), run);
+    }
+
+    /// Moves slices: `filters` are those of `slices` of `output`; each input is let go of up to the slice beside it.
+    pub(crate) fn merged(
+        &mut self,
+        output: u32,
+        slices: Range<u32>,
+        filters: Vec<Filter>,
+        inputs: &[(u32, u32)],
+    ) {
+        let mut filters = Some(filters);
+        for run in &mut self.runs {
+            let before = run.bytes();
+            if run.id == output {
+                let new = slices.clone().zip(filters.take().unwrap_or_default());
+                new.for_each(|(slice, filter)| run.put(slice, filter));
+            }
+            if let Some((_, moved)) = inputs.iter().find(|(id, _)| *id == run.id) {
+                run.release(*moved);
+            }
+            self.run_bytes = self.run_bytes - before + run.bytes();
+        }
+    }
+
+    /// Ends a merge: the output's ids are counted there from now on, and its inputs are no more.
+    pub(crate) fn end_merge(&mut self, output: u32, ids: u64, inputs: &[u32]) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.id == output) {
+            run.ids = ids;
+        }
+        self.forget(inputs);
+    }
+
+    /// Forgets whole runs.
+    pub(crate) fn forget(&mut self, runs: &[u32]) {
+        self.runs.retain(|run| !runs.contains(&run.id));
+        self.run_bytes = self.runs.iter().map(Run::bytes).sum();
+    }
+
+    /// Ids in the exact maps in memory.
+    fn hot_ids(&self) -> u64 {
+        let closing = self.closing.as_ref().map_or(0, |closing| closing.len());
+        (self.open.len() + closing) as u64
     }
 
     /// Ids remembered.
     pub(crate) fn ids(&self) -> u64 {
-        let in_memory = self.open.len() + self.closing.as_ref().map_or(0, |closing| closing.len());
-        self.closed.iter().fold(in_memory as u64, |ids, closed| {
-            ids.saturating_add(closed.ids)
-        })
+        let on_disk: u64 = self.runs.iter().map(|run| run.ids).sum();
+        self.hot_ids().saturating_add(on_disk)
     }
 
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> u64 {
-        let maps = self.open.bytes() + self.closing.as_ref().map_or(0, |closing| closing.bytes());
-        let filters: usize = self.closed.iter().map(|closed| closed.filter.bytes()).sum();
-        (maps + filters) as u64
+        let closing = self.closing.as_ref().map_or(0, |closing| closing.bytes());
+        (self.open.bytes() + closing + self.run_bytes) as u64
+    }
+
+    /// Runs that may be asked about an id.
+    pub(crate) fn run_count(&self) -> usize {
+        self.runs.len()
     }
 }
 

@@ -69,8 +69,6 @@ mod enabled {
         CheckpointBegun,
         /// The partials are in the batch, cursor and ids are not.
         CheckpointPartialsStaged,
-        /// A full generation and what expired are in the batch.
-        CheckpointGenerationsStaged,
         /// All of it is in the batch, nothing on disk.
         CheckpointStaged,
         /// Durable; memory does not know.
@@ -79,6 +77,22 @@ mod enabled {
         CheckpointHalfSettled,
         /// The open set has outgrown memory and left it.
         CheckpointSpilled,
+
+        // Event ids on disk.
+        /// A full generation's ids are readable, but have no name.
+        GenerationWritten,
+        /// They are named; memory still has the generation.
+        GenerationNamed,
+        /// A run to merge into is named; nothing is in it.
+        MergeBegun,
+        /// Merged slices are readable, but not named.
+        MergeWritten,
+        /// Some slices of a merge are named; memory asks for them where they were.
+        MergeAdvanced,
+        /// The last slices are named and the inputs no more; memory still asks for them.
+        MergeNamed,
+        /// Memory follows; the inputs are still on disk.
+        MergeDone,
 
         // The seal.
         /// Some frames are frozen, in the batch only.

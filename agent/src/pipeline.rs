@@ -1,12 +1,13 @@
 //! The durable path of an event through the agent: dedup, journal, aggregate, checkpoint, seal.
 //!
 //! `Pipeline` is the one face the rest of the agent sees. Ingest submits, flush reads the outbox, admin reads the
-//! status; none of them knows about threads, locks or RocksDB. Two threads do the work:
+//! status; none of them knows about threads, locks or RocksDB. Three threads do the work:
 //!
 //! - the *committer* takes everything that waits, removes duplicates, writes one journal record with one fsync for all
 //!   of it, and only then answers the callers;
 //! - the *aggregator* takes the same records in the same order, keeps the open partials, and owns checkpoint, seal,
-//!   backfill and reclaim.
+//!   backfill and reclaim;
+//! - the *compactor* brings full generations of event ids to disk and merges them there, behind everybody's back.
 //!
 //! Catalog changes and seals travel through the committer, so that each has an exact place between two records.
 //!
@@ -15,6 +16,7 @@
 mod admission;
 mod aggregator;
 mod committer;
+mod compactor;
 mod config;
 mod error;
 mod import;
@@ -271,6 +273,7 @@ impl Pipeline {
             return Ok(());
         }
         let stopped = self.command(Command::Stop).await;
+        self.shared().closings.close();
         lock(&self.inner.workers).join();
         stopped
     }
@@ -297,6 +300,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.requests.close();
         self.shared.work.close();
+        self.shared.closings.close();
         lock(&self.workers).join();
     }
 }

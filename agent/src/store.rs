@@ -21,15 +21,17 @@
 //! |--------------|---------------------------------------------------|---------------------------------------------|
 //! | `meta`       | `layout`                                          | u32, the layout below; a newer one is refused |
 //! |              | `identity`                                        | agent id, state nonce, fingerprint key      |
-//! |              | `progress`                                        | cursor, receipts, sealed position, watermark, dedup generations, backfill |
+//! |              | `progress`                                        | cursor, receipts, sealed position, watermark, open dedup generation, backfill |
 //! |              | `catalog`                                         | the catalog in force, JSON                  |
 //! |              | `acknowledged`, `epoch`                           | what the collector holds; its last epoch    |
 //! |              | `import/` id                                      | one import's state                          |
 //! |              | `chunk/` first record                             | last record, bytes and age of a run of journal records |
 //! | `journal`    | record u64 (from 1, no holes)                     | see `store::record`                         |
-//! | `dedup`      | `b` generation u32, first fingerprint u128        | 128 sorted ids (closed generation)          |
-//! | `dedup_bulk` | `t` generation u32, record u64                    | ids new since the last checkpoint (open generation) |
-//! |              | `f` generation u32                                | the closed generation's filter              |
+//! |              | `run/` run u32                                    | a run of dedup ids: level, slices done, what it is merged from, times |
+//! |              | `closed_generation`                               | u32, the newest generation that became a run |
+//! | `dedup`      | run u32, first fingerprint u128                   | up to 128 sorted ids of one slice           |
+//! |              | run u32, last fingerprint of a slice u128, `f`    | the slice's filter                          |
+//! | `dedup_tail` | generation u32, record u64                        | ids new since the last checkpoint (generations in memory) |
 //! | `open`       | set u64, part u16, customer, meter, window, group | one open partial                            |
 //! | `outbox`     | `m` seq u64                                       | digest, times and counts of a frame         |
 //! |              | `f` seq u64                                       | the frame's frozen bytes                    |
@@ -45,7 +47,11 @@
 //! - **seal** (synced): frames into the outbox, the open set emptied, receipts, position and cursor.
 //! - **catalog** (synced): a checkpoint that also holds the new catalog and which records its new meters still miss.
 //! - **acknowledge** (not synced): losing it re-sends a frame, which the collector answers with `DUPLICATE`.
-//! - **reclaim** (not synced): deletes journal records behind a *synced* cursor, old acknowledged frames, expired ids.
+//! - **reclaim** (not synced): deletes journal records behind a *synced* cursor, and old acknowledged frames.
+//! - **close, merge** (synced): sorted ids are taken in as a finished file that no name covers; then one write names the
+//!   run, or its next slices, and takes away the names of tails or runs that it replaces. A start sweeps away what has no
+//!   name. A close may come before the checkpoint that moves the cursor past its records: replaying them then finds the
+//!   same ids again, and the next merge keeps one of each.
 //!
 //! # What is not promised
 //!
@@ -126,9 +132,8 @@ pub(crate) enum Family {
     Meta,
     Journal,
     Dedup,
-    /// Dedup values of up to megabytes, read only at a start. Beside the blocks they would be read with them: a seek
-    /// loads the data block behind its key too.
-    DedupBulk,
+    /// Ids of the generations in memory; gone when their generation has become a run of `Dedup`.
+    DedupTail,
     Open,
     Outbox,
     Quarantine,
@@ -139,7 +144,7 @@ impl Family {
         Self::Meta,
         Self::Journal,
         Self::Dedup,
-        Self::DedupBulk,
+        Self::DedupTail,
         Self::Open,
         Self::Outbox,
         Self::Quarantine,
@@ -150,7 +155,7 @@ impl Family {
             Self::Meta => "meta",
             Self::Journal => "journal",
             Self::Dedup => "dedup",
-            Self::DedupBulk => "dedup_bulk",
+            Self::DedupTail => "dedup_tail",
             Self::Open => "open",
             Self::Outbox => "outbox",
             Self::Quarantine => "quarantine",

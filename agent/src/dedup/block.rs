@@ -4,7 +4,7 @@ use super::{Entry, Fingerprint};
 
 /// Ids in one block of a closed generation: 4 KiB, one read of the disk.
 pub(crate) const ENTRIES: usize = 128;
-const ENTRY_BYTES: usize = 32;
+pub(crate) const ENTRY_BYTES: usize = 32;
 
 /// Writes entries side by side, in the order given.
 pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {

@@ -20,6 +20,30 @@ impl Fingerprint {
         u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default())
     }
 
+    /// Which of 2^`log2` equal slices of all fingerprints holds this one.
+    pub(crate) fn slice(self, log2: u32) -> u32 {
+        // At most 32 bits are left.
+        let top = self.0.checked_shr(u128::BITS - log2.min(u32::BITS));
+        u32::try_from(top.unwrap_or_default()).unwrap_or(u32::MAX)
+    }
+
+    /// The first fingerprint of a slice; none behind the last slice.
+    pub(crate) fn first_of(slice: u32, log2: u32) -> Option<Self> {
+        match (slice, u128::BITS - log2) {
+            (0, _) => Some(Self(0)),
+            (_, shift) => {
+                let first = u128::from(slice).checked_shl(shift)?;
+                (first >> shift == u128::from(slice)).then_some(Self(first))
+            }
+        }
+    }
+
+    /// The last fingerprint of a slice.
+    pub(crate) fn last_of(slice: u32, log2: u32) -> Self {
+        Self::first_of(slice.saturating_add(1), log2)
+            .map_or(Self(u128::MAX), |next| Self(next.0 - 1))
+    }
+
     /// Big-endian, so that keys sort as fingerprints do.
     pub(crate) fn to_be_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()

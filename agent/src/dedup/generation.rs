@@ -4,6 +4,7 @@ use hashbrown::HashTable;
 use submeter_common::time::Timestamp;
 
 use super::Fingerprint;
+use crate::store::record::Location;
 
 /// One remembered id: 32 bytes.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -14,6 +15,13 @@ pub(crate) struct Entry {
     pub(crate) payload: u64,
     /// Its place in the journal, packed.
     pub(crate) location: u64,
+}
+
+impl Entry {
+    /// The journal record that holds the event: the higher, the later it was accepted.
+    pub(crate) fn record(&self) -> u64 {
+        Location::from_u64(self.location).record()
+    }
 }
 
 /// An exact set of ids.

@@ -118,6 +118,7 @@ impl From<SubmitError> for ApiError {
                     RefusalReason::QueueFull => "QUEUE_FULL",
                     RefusalReason::OutboxFull => "OUTBOX_FULL",
                     RefusalReason::DiskLow => "DISK_LOW",
+                    RefusalReason::DedupFull => "DEDUP_FULL",
                 };
                 Self::unavailable(
                     code,

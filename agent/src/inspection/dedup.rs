@@ -8,8 +8,7 @@ use submeter_common::time::Timestamp;
 
 use super::events::{Context, EventItem, EventsQuery, place_of};
 use super::{InspectError, Inspection, Parameters, Question, Replayed};
-use crate::dedup::{ClosedIds as _, Fingerprint, Fingerprinter};
-use crate::store::meta::Progress;
+use crate::dedup::{Fingerprint, Fingerprinter, RunIds as _, StoredRun};
 use crate::store::record::{Location, Record};
 use crate::store::{Snapshot, StoreError};
 
@@ -32,7 +31,12 @@ pub(crate) struct DedupReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunItem {
     pub(crate) run: u32,
+    /// How often its ids were merged; none while they are in memory.
+    pub(crate) level: Option<u8>,
+    /// While it is being merged from others, they count its ids, too.
     pub(crate) ids: u64,
+    /// The runs it is being merged from; empty when it is whole.
+    pub(crate) merged_from: Vec<u32>,
     pub(crate) opened_at: Timestamp,
     /// None: it still takes ids.
     pub(crate) closed_at: Option<Timestamp>,
@@ -59,34 +63,23 @@ impl Inspection<'_> {
         let snapshot = self.store.snapshot();
         let progress = snapshot.progress()?;
         let replayed = self.replayed(&snapshot, &snapshot.catalog()?)?;
-        let generations = progress.generations.iter();
-        let mut runs: Vec<RunItem> = generations
-            .map(|generation| RunItem {
-                run: generation.id,
-                ids: generation.ids,
-                opened_at: generation.opened_at,
-                closed_at: generation.closed_at,
-            })
-            .collect();
-        if let Some(open) = runs.last_mut() {
-            open.ids += replayed.events;
+        let in_memory = snapshot.tails()?.len() as u64 + replayed.events;
+        let mut runs: Vec<RunItem> = snapshot.runs()?.into_iter().map(RunItem::from).collect();
+        if let Some(open) = progress.generation {
+            runs.push(RunItem {
+                run: open.id,
+                level: None,
+                ids: in_memory,
+                merged_from: Vec::new(),
+                opened_at: open.opened_at,
+                closed_at: None,
+            });
         }
         Ok(DedupReply {
-            ids: self.remembered(&progress, &replayed)?,
+            ids: remembered(&snapshot, &replayed)?,
             oldest_at: runs.first().map(|run| run.opened_at),
             runs,
         })
-    }
-
-    /// Ids remembered.
-    pub(super) fn remembered(
-        &self,
-        progress: &Progress,
-        replayed: &Replayed,
-    ) -> Result<u64, InspectError> {
-        let generations = progress.generations.iter();
-        let stored: u64 = generations.map(|generation| generation.ids).sum();
-        Ok(stored + replayed.events)
     }
 
     fn id(&self, event_id: &str) -> Result<IdReply, InspectError> {
@@ -98,11 +91,11 @@ impl Inspection<'_> {
         };
         let identity = snapshot.identity()?.ok_or_else(unknown)?;
         let fingerprint = Fingerprinter::new(&identity.fingerprint_key).id(event_id);
-        let progress = snapshot.progress()?;
-        let location = match replayed_id(&snapshot, progress.cursor, event_id)? {
+        let cursor = snapshot.progress()?.cursor;
+        let location = match replayed_id(&snapshot, cursor, event_id)? {
             Some(location) => location,
             None => self
-                .stored_id(&progress, fingerprint)?
+                .stored_id(&snapshot, fingerprint)?
                 .ok_or_else(unknown)?,
         };
         Ok(IdReply {
@@ -115,22 +108,41 @@ impl Inspection<'_> {
     /// Finds an id as of the last checkpoint.
     fn stored_id(
         &self,
-        progress: &Progress,
+        snapshot: &Snapshot<'_>,
         fingerprint: Fingerprint,
     ) -> Result<Option<Location>, StoreError> {
-        for generation in progress.generations.iter().rev() {
-            let found = if generation.closed_at.is_some() {
-                self.store.find(generation.id, fingerprint)?
-            } else {
-                let tail = self.store.tail(generation.id)?;
-                tail.into_iter()
-                    .find(|entry| entry.fingerprint == fingerprint)
-            };
-            if let Some(entry) = found {
-                return Ok(Some(Location::from_u64(entry.location)));
+        let tails = snapshot.tails()?.into_iter();
+        let mut found = tails.rev().find(|entry| entry.fingerprint == fingerprint);
+        // A snapshot does not hold on to the files of runs: when one was merged away meanwhile, its ids are elsewhere.
+        let (mut runs, mut looked_at) = (self.store.runs()?, Vec::new());
+        while found.is_none() && runs != looked_at {
+            for run in runs.iter().rev() {
+                found = found.or(self.store.find(run.id, fingerprint)?);
             }
+            looked_at = std::mem::replace(&mut runs, self.store.runs()?);
         }
-        Ok(None)
+        Ok(found.map(|entry| Location::from_u64(entry.location)))
+    }
+}
+
+/// Ids remembered.
+pub(super) fn remembered(snapshot: &Snapshot<'_>, replayed: &Replayed) -> Result<u64, StoreError> {
+    let runs = snapshot.runs()?;
+    let stored = runs.iter().filter(|run| run.is_complete());
+    let stored: u64 = stored.map(|run| run.ids).sum();
+    Ok(stored + snapshot.tails()?.len() as u64 + replayed.events)
+}
+
+impl From<StoredRun> for RunItem {
+    fn from(run: StoredRun) -> Self {
+        Self {
+            run: run.id,
+            level: Some(run.level),
+            ids: run.ids,
+            opened_at: run.opened_at,
+            closed_at: Some(run.closed_at()),
+            merged_from: run.inputs,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::dedup::remembered;
 use super::partials::walk_open;
 use super::{InspectError, Inspection};
 use crate::pipeline::{Health, Status, listed_imports};
@@ -53,8 +54,11 @@ impl Inspection<'_> {
             oldest_unacknowledged_at: oldest,
             journal_bytes: journal_bytes + replayed.bytes,
             journal_seq: replayed.last_record,
-            dedup_ids: self.remembered(&progress, &replayed)?,
+            dedup_ids: remembered(&snapshot, &replayed)?,
             dedup_bytes: 0,
+            dedup_bytes_max: 0,
+            dedup_runs: snapshot.runs()?.len() as u64,
+            dedup_disk_reads: 0,
             quarantined: replayed.quarantined,
             backfilling: present
                 .into_iter()

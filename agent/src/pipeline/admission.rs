@@ -11,7 +11,7 @@ use super::{PipelineError, RefusalReason, Submission, SubmitError};
 
 /// A queue empties with the next fsyncs.
 const QUEUE_RETRY: Duration = Duration::from_secs(1);
-/// An outbox or a disk empties with the next flushes.
+/// An outbox or a disk empties with the next flushes, a memory of ids as they expire.
 const SPACE_RETRY: Duration = Duration::from_secs(10);
 
 impl Shared {
@@ -53,6 +53,9 @@ impl Shared {
     pub(super) fn short_of_space(&self) -> Option<RefusalReason> {
         if self.disk_free.load(Ordering::Relaxed) < self.config.disk_free_bytes_min {
             return Some(RefusalReason::DiskLow);
+        }
+        if self.dedup_bytes.load(Ordering::Relaxed) >= self.config.dedup_bytes_max {
+            return Some(RefusalReason::DedupFull);
         }
         let waiting = lock(&self.frames).unacknowledged_bytes();
         (waiting >= self.config.outbox_bytes_max).then_some(RefusalReason::OutboxFull)

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use submeter_common::event::Event;
 use submeter_common::time::Timestamp;
 
+use super::compactor::Closing;
 use super::queue::Popped;
 use super::shared::{Shared, View, lock};
 use super::work::{Committed, Work};
@@ -49,8 +50,8 @@ pub(super) struct Aggregator {
     durable_cursor: u64,
     /// Ids of the open generation that are not on disk yet.
     tail: Vec<Entry>,
-    /// Generations that are full but not on disk as closed ones yet.
-    closing: Vec<Arc<Generation>>,
+    /// The same of generations that are full, until they are on disk as runs.
+    closing_tails: Vec<(u32, Vec<Entry>)>,
     quarantine: Vec<Quarantined>,
     chunks: Chunks,
     /// Journal bytes counted (or backfilled) since the last checkpoint.
@@ -83,7 +84,7 @@ impl Aggregator {
             life_first_seq: progress.sealed.seq + 1,
             progress,
             tail: Vec::new(),
-            closing: Vec::new(),
+            closing_tails: Vec::new(),
             quarantine: Vec::new(),
             chunks,
             bytes_since_checkpoint: 0,
@@ -130,8 +131,8 @@ impl Aggregator {
                 self.count(committed);
                 Ok(())
             }
-            Work::Close(generation, at) => {
-                self.close_generation(generation, at);
+            Work::Close(generation, next) => {
+                self.close_generation(generation, next);
                 Ok(())
             }
             Work::Seal(order, reply) => {
@@ -258,21 +259,19 @@ impl Aggregator {
         });
     }
 
-    /// Takes a full generation: at the next checkpoint all its ids go to disk at once, so its tail need not.
-    pub(super) fn close_generation(&mut self, generation: Arc<Generation>, at: Timestamp) {
-        self.tail.clear();
-        if let Some(open) = self.progress.generations.last_mut() {
-            open.closed_at = Some(at);
-            open.ids = generation.len() as u64;
-        }
-        let next = generation.id.saturating_add(1);
-        self.progress.generations.push(StoredGeneration {
-            id: next,
-            opened_at: at,
-            closed_at: None,
-            ids: 0,
-        });
-        self.closing.push(generation);
+    /// Takes a full generation: the compactor brings all of its ids to disk at once. Mostly it has done so by the next
+    /// checkpoint, which then need not write the tail.
+    pub(super) fn close_generation(&mut self, generation: Arc<Generation>, next: StoredGeneration) {
+        self.drop_closed_tails();
+        let tail = std::mem::take(&mut self.tail);
+        self.closing_tails.push((generation.id, tail));
+        self.progress.generation = Some(next);
+        let closing = Closing {
+            generation,
+            at: next.opened_at,
+        };
+        // Closed only when the pipeline ends: the tails go to disk then, if anything does.
+        let _ = self.shared.closings.push_command(closing);
         self.changed = true;
         fail_point!(GenerationClosed);
     }

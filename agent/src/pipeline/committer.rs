@@ -144,9 +144,14 @@ impl Committer {
         let bytes = record.len();
         self.forward(Work::Record(group.into_committed(record)), bytes);
         let now = self.shared.clock.now();
-        let full = lock(&self.shared.dedup).rotate(now);
-        if let Some(generation) = full {
-            self.forward(Work::Close(generation, now), 0);
+        let full = {
+            let mut dedup = lock(&self.shared.dedup);
+            let full = dedup.rotate(now);
+            self.shared.measure_dedup(&dedup);
+            full.map(|full| (full, dedup.open()))
+        };
+        if let Some((generation, next)) = full {
+            self.forward(Work::Close(generation, next), 0);
         }
     }
 

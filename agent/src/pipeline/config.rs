@@ -14,7 +14,9 @@ pub struct StoreConfig {
     pub data_dir: PathBuf,
     /// How long an event id is remembered; never less than the whole horizon.
     pub dedup_retention: Duration,
-    /// Ids in one dedup generation: the exact in-memory map holds at most two of these.
+    /// Memory of the remembered ids above which new events are refused.
+    pub dedup_bytes_max: u64,
+    /// Ids in one dedup generation: exact maps in memory hold two of these, each filter on disk about one.
     pub dedup_generation_ids_max: usize,
     /// Journal bytes kept for explain, inspect and backfill, once a checkpoint covers them.
     pub journal_bytes_max: u64,
@@ -65,6 +67,8 @@ impl StoreConfig {
         Self {
             data_dir: data_dir.into(),
             dedup_retention: 24 * HOUR,
+            // More than 150 million ids.
+            dedup_bytes_max: 256 * MIB,
             // 7/8 of a power of two fills the hash table exactly: 8.6 MiB.
             dedup_generation_ids_max: squeezed(229_376, 500),
             journal_bytes_max: GIB,

@@ -49,6 +49,8 @@ pub enum RefusalReason {
     OutboxFull,
     /// Too little free disk.
     DiskLow,
+    /// The event ids within the retention take all the memory they may.
+    DedupFull,
 }
 
 impl RefusalReason {
@@ -58,6 +60,7 @@ impl RefusalReason {
             Self::QueueFull => "too many events wait to be written",
             Self::OutboxFull => "too many frames wait for the collector",
             Self::DiskLow => "too little free disk",
+            Self::DedupFull => "the event ids within dedup_retention take all of dedup_bytes_max",
         }
     }
 }

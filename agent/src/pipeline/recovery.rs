@@ -16,11 +16,12 @@ use uuid::Uuid;
 
 use super::aggregator::Aggregator;
 use super::committer::{Committer, live_watermark};
+use super::compactor::Compactor;
 use super::outbox::Frames;
 use super::shared::{Parts, Shared, lock};
 use super::work::{Committed, SealOrder};
 use super::{OpenError, SealReason, StoreConfig};
-use crate::dedup::{Dedup, Entry};
+use crate::dedup::{Dedup, Entry, StoredRun};
 use crate::fail_point::fail_point;
 use crate::store::meta::{Deltas, Progress, StoredGeneration, StoredIdentity};
 use crate::store::record::{Location, Record};
@@ -31,6 +32,7 @@ pub(super) struct Recovered {
     pub(super) shared: Arc<Shared>,
     pub(super) committer: Committer,
     pub(super) aggregator: Aggregator,
+    pub(super) compactor: Compactor,
 }
 
 /// Opens and recovers. Afterwards every acknowledged event is in a partial or a frame, and its id is remembered.
@@ -64,7 +66,9 @@ fn load_and_replay(
     let now = clock.now();
     let identity = load_identity(&store)?;
     let mut progress = store.progress()?.unwrap_or_else(Progress::new);
-    let dedup = load_dedup(&store, config, &mut progress, now)?;
+    let runs = store.runs()?;
+    store.sweep_runs(&runs)?;
+    let dedup = load_dedup(&store, config, &runs, &mut progress, now)?;
     let frames = Frames::new(
         store.frames()?,
         store.acknowledged()?,
@@ -76,6 +80,7 @@ fn load_and_replay(
     let spilled = store.open_partials(progress.open_set).next().is_some();
     let parts = Parts {
         dedup,
+        closed_generation: store.closed_generation()?,
         frames,
         catalog: store.catalog()?.unwrap_or_default(),
         identity,
@@ -87,7 +92,8 @@ fn load_and_replay(
     shared.measure_disk();
     let mut aggregator = Aggregator::new(Arc::clone(&shared), progress, chunks, spilled);
     fail_point!(RecoveryLoaded);
-    let last = replay(&shared, &mut aggregator)?;
+    let mut compactor = Compactor::new(Arc::clone(&shared), runs);
+    let last = replay(&shared, &mut aggregator, &mut compactor)?;
     shared.committed.store(last, Ordering::SeqCst);
     seal_previous_life(&shared, &mut aggregator, floor, now)?;
     aggregator.begin_life();
@@ -98,6 +104,7 @@ fn load_and_replay(
         shared,
         committer,
         aggregator,
+        compactor,
     })
 }
 
@@ -120,33 +127,32 @@ fn load_identity(store: &Store) -> Result<StoredIdentity, StoreError> {
 fn load_dedup(
     store: &Store,
     config: &StoreConfig,
+    runs: &[StoredRun],
     progress: &mut Progress,
     now: Timestamp,
 ) -> Result<Dedup, StoreError> {
-    if progress.generations.is_empty() {
-        progress.generations.push(StoredGeneration {
-            id: 1,
+    let closed = store.closed_generation()?;
+    // The generation may have become a run after the last checkpoint.
+    let open = match progress.generation {
+        Some(open) if open.id > closed => open,
+        _ => StoredGeneration {
+            id: runs.iter().map(|run| run.id).fold(closed, u32::max) + 1,
             opened_at: now,
-            closed_at: None,
-            ids: 0,
-        });
-    }
+        },
+    };
+    progress.generation = Some(open);
     let (ids_max, retention) = (config.dedup_generation_ids_max, config.dedup_retention);
-    let open = progress
-        .generations
-        .last()
-        .expect("one was just put in if there was none");
     let mut dedup = Dedup::new(open.id, open.opened_at, ids_max, retention);
-    store
-        .tail(open.id)?
-        .into_iter()
-        .for_each(|entry| dedup.insert(entry));
-    for closed in progress
-        .generations
-        .iter()
-        .filter(|generation| generation.closed_at.is_some())
-    {
-        dedup.add_closed(closed.id, closed.ids, store.filter(closed.id)?);
+    for entry in store.tails()? {
+        dedup.remember(entry);
+    }
+    for run in runs {
+        let output = runs.iter().find(|output| output.inputs.contains(&run.id));
+        let moved = output.map_or(0, |output| run.moved_to(output));
+        let mut loaded = store.load_run(run, moved..run.slices_done)?;
+        // What is being merged is counted where it comes from.
+        loaded.ids = if run.is_complete() { run.ids } else { 0 };
+        dedup.add_run(loaded);
     }
     Ok(dedup)
 }
@@ -164,7 +170,11 @@ fn check_chain(frames: &Frames, progress: &Progress) -> Result<(), StoreError> {
 }
 
 /// Counts the records after the cursor again; answers the last record's number.
-fn replay(shared: &Arc<Shared>, aggregator: &mut Aggregator) -> Result<u64, StoreError> {
+fn replay(
+    shared: &Arc<Shared>,
+    aggregator: &mut Aggregator,
+    compactor: &mut Compactor,
+) -> Result<u64, StoreError> {
     let cursor = aggregator.cursor();
     let mut last = cursor;
     shared.store.walk_records(cursor + 1, |seq, bytes| {
@@ -177,6 +187,7 @@ fn replay(shared: &Arc<Shared>, aggregator: &mut Aggregator) -> Result<u64, Stor
         }
         last = seq;
         aggregator.replay(seq, bytes)?;
+        compactor.close_waiting()?;
         fail_point!(RecoveryReplaying);
         Ok::<_, StoreError>(ControlFlow::Continue(()))
     })?;
@@ -229,9 +240,13 @@ impl Aggregator {
             ids,
         });
         let now = self.shared().clock.now();
-        let full = lock(&self.shared().dedup).rotate(now);
-        if let Some(full) = full {
-            self.close_generation(full, now);
+        let full = {
+            let mut dedup = lock(&self.shared().dedup);
+            let full = dedup.rotate(now);
+            full.map(|full| (full, dedup.open()))
+        };
+        if let Some((full, next)) = full {
+            self.close_generation(full, next);
         }
         if self.is_checkpoint_due() {
             self.checkpoint()?;
@@ -257,7 +272,7 @@ impl Aggregator {
                 payload: shared.fingerprinter.payload(&event),
                 location: Location::new(seq, index).as_u64(),
             };
-            dedup.insert(entry);
+            dedup.remember(entry);
             ids.push(entry);
         }
         ids

@@ -1,19 +1,20 @@
 //! What the pipeline's handles and threads share. Locks are held for moments, never across another lock's wait.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use submeter_common::protocol::{Catalog, Receipts};
 use submeter_common::time::{Clock, Timestamp};
 
+use super::compactor::Closing;
 use super::import::Imports;
 use super::outbox::Frames;
 use super::poison::Poison;
 use super::queue::Queue;
 use super::work::{Job, Work};
 use super::{ImportState, PipelineError, StoreConfig};
-use crate::dedup::{Dedup, Fingerprinter};
+use crate::dedup::{Dedup, Fingerprinter, StoredRun};
 use crate::store::meta::{Deltas, StoredIdentity};
 use crate::store::{Batch, Durability, Store, StoreError};
 
@@ -45,6 +46,14 @@ pub(super) struct Shared {
     pub(super) requests: Queue<Job>,
     pub(super) work: Queue<Work>,
     pub(super) dedup: Mutex<Dedup>,
+    /// Bytes of memory that the ids take.
+    pub(super) dedup_bytes: AtomicU64,
+    /// The runs of ids on disk, oldest first.
+    pub(super) runs: Mutex<Vec<StoredRun>>,
+    /// Full dedup generations on their way to disk.
+    pub(super) closings: Queue<Closing>,
+    /// The newest generation that is a run on disk, or part of one.
+    pub(super) closed_generation: AtomicU32,
     pub(super) frames: Mutex<Frames>,
     pub(super) catalog: Mutex<Arc<Catalog>>,
     pub(super) identity: Mutex<StoredIdentity>,
@@ -65,6 +74,7 @@ pub(super) struct Shared {
 pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) dedup: Dedup,
+    pub(super) closed_generation: u32,
     pub(super) frames: Frames,
     pub(super) catalog: Catalog,
     pub(super) identity: StoredIdentity,
@@ -80,7 +90,12 @@ impl Shared {
             poison: Poison::default(),
             requests: Queue::new(config.queue_requests_max, config.queue_bytes_max),
             work: Queue::new(WORK_ITEMS_MAX, WORK_BYTES_MAX),
+            dedup_bytes: AtomicU64::new(parts.dedup.bytes()),
             dedup: Mutex::new(parts.dedup),
+            runs: Mutex::default(),
+            // No more than one generation closes at a time.
+            closings: Queue::new(1, 0),
+            closed_generation: AtomicU32::new(parts.closed_generation),
             frames: Mutex::new(parts.frames),
             catalog: Mutex::new(Arc::new(parts.catalog)),
             identity: Mutex::new(parts.identity),
@@ -105,6 +120,11 @@ impl Shared {
             }
             Err(error) => tracing::warn!(%error, "the free disk cannot be measured"),
         }
+    }
+
+    /// Notes how much memory the ids take.
+    pub(super) fn measure_dedup(&self, dedup: &Dedup) {
+        self.dedup_bytes.store(dedup.bytes(), Ordering::Relaxed);
     }
 
     /// The view, as soon as it holds everything that is durable now, but after `wait` at the latest.

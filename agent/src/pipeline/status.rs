@@ -59,6 +59,12 @@ pub struct Status {
     pub dedup_ids: u64,
     /// Bytes of memory the dedup room uses.
     pub dedup_bytes: u64,
+    /// Bytes of memory it may use.
+    pub dedup_bytes_max: u64,
+    /// Runs of ids on disk; a new id is looked for in the filter of each.
+    pub dedup_runs: u64,
+    /// Look-ups of ids on disk since the start.
+    pub dedup_disk_reads: u64,
     /// Events an aggregation refused (overflow) and that were put into quarantine.
     pub quarantined: u64,
     /// Says whether a new meter is still being backfilled.
@@ -86,6 +92,7 @@ impl Pipeline {
         let health = shared.health(&view);
         let dedup = lock(&shared.dedup);
         let (dedup_ids, dedup_bytes) = (dedup.ids(), dedup.bytes());
+        let (dedup_runs, dedup_disk_reads) = (dedup.run_count() as u64, dedup.disk_reads);
         drop(dedup);
         let imports = self.imports();
         let frames = lock(&shared.frames);
@@ -109,6 +116,9 @@ impl Pipeline {
             journal_seq: shared.committed.load(Ordering::SeqCst),
             dedup_ids,
             dedup_bytes,
+            dedup_bytes_max: shared.config.dedup_bytes_max,
+            dedup_runs,
+            dedup_disk_reads,
             quarantined: view.quarantined,
             backfilling: view.backfilling,
             imports,

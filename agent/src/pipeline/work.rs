@@ -11,7 +11,7 @@ use super::{
     SubmitError,
 };
 use crate::dedup::{Entry, Generation};
-use crate::store::meta::Deltas;
+use crate::store::meta::{Deltas, StoredGeneration};
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, PipelineError>>;
 pub(super) type SubmitReply = oneshot::Sender<Result<Vec<EventOutcome>, SubmitError>>;
@@ -57,8 +57,8 @@ pub(super) struct SealOrder {
 /// For the aggregator, in the committer's order.
 pub(super) enum Work {
     Record(Committed),
-    /// The generation takes no more ids; a new one began at this time.
-    Close(Arc<Generation>, Timestamp),
+    /// The generation takes no more ids; this one takes its place.
+    Close(Arc<Generation>, StoredGeneration),
     Seal(SealOrder, Reply<Position>),
     Catalog(Catalog, Reply<()>),
     NewIdentity(Reply<Identity>),

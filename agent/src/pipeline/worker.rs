@@ -1,4 +1,4 @@
-//! The two threads: started together, joined together; a failure or a panic in one poisons the pipeline.
+//! The three threads: started together, joined together; a failure or a panic in one poisons the pipeline.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,17 +16,22 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Starts the committer and the aggregator.
+    /// Starts the committer, the aggregator and the compactor.
     pub(super) fn start(recovered: Recovered) -> std::io::Result<Self> {
         let Recovered {
             shared,
             committer,
             aggregator,
+            compactor,
         } = recovered;
         let mut workers = Self::default();
-        workers.spawn("aggregator", &shared, || aggregator.run())?;
-        if let Err(error) = workers.spawn("committer", &shared, || committer.run()) {
+        let started = workers
+            .spawn("compactor", &shared, || compactor.run())
+            .and_then(|()| workers.spawn("aggregator", &shared, || aggregator.run()))
+            .and_then(|()| workers.spawn("committer", &shared, || committer.run()));
+        if let Err(error) = started {
             shared.work.close();
+            shared.closings.close();
             workers.join();
             return Err(error);
         }
@@ -48,6 +53,7 @@ impl Workers {
             };
             shared.fail(format!("{name}: {failure}"));
             shared.work.close();
+            shared.closings.close();
         })?;
         self.threads.push(thread);
         Ok(())

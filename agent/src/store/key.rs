@@ -13,6 +13,11 @@ pub(super) const ACKNOWLEDGED: &[u8] = b"acknowledged";
 pub(super) const EPOCH: &[u8] = b"epoch";
 pub(super) const IMPORT_PREFIX: &[u8] = b"import/";
 pub(super) const CHUNK_PREFIX: &[u8] = b"chunk/";
+pub(super) const RUN_PREFIX: &[u8] = b"run/";
+pub(super) const CLOSED_GENERATION: &[u8] = b"closed_generation";
+
+/// A run's number and the first fingerprint of a block; anything else under the number is longer.
+pub(super) const DEDUP_BLOCK_BYTES: usize = 4 + 16;
 
 /// The key of an import.
 pub(super) fn import(id: &str) -> Vec<u8> {
@@ -39,11 +44,15 @@ pub(super) fn tagged(tag: u8, number: u64) -> [u8; 9] {
     key
 }
 
-/// The key of a dedup tail, block or filter: tag, generation, rest.
-pub(super) fn dedup(tag: u8, generation: u32, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(5 + rest.len());
-    key.push(tag);
-    key.extend_from_slice(&generation.to_be_bytes());
+/// The key of a run's name.
+pub(super) fn run(id: u32) -> Vec<u8> {
+    [RUN_PREFIX, &id.to_be_bytes()].concat()
+}
+
+/// A key of dedup ids: the number of their generation or run, then the rest.
+pub(super) fn dedup(id: u32, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(DEDUP_BLOCK_BYTES + 1);
+    key.extend_from_slice(&id.to_be_bytes());
     key.extend_from_slice(rest);
     key
 }

@@ -142,13 +142,11 @@ pub(crate) struct Coverage {
     pub(crate) sealed_events: u64,
 }
 
-/// A dedup generation as stored: when it began, when it was closed, how many ids it holds.
-#[derive(Clone, Eq, PartialEq, Debug, Encode, Decode)]
+/// The open dedup generation: its number, and when it began.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct StoredGeneration {
     pub(crate) id: u32,
     pub(crate) opened_at: Timestamp,
-    pub(crate) closed_at: Option<Timestamp>,
-    pub(crate) ids: u64,
 }
 
 /// Everything that must agree with the cursor; written as one value in the same batch as what it describes.
@@ -172,8 +170,8 @@ pub(crate) struct Progress {
     pub(crate) farewell: bool,
     /// No event older than this is accepted outside an import; never goes back.
     pub(crate) floor: Timestamp,
-    /// The dedup generations, oldest first; the last one is open.
-    pub(crate) generations: Vec<StoredGeneration>,
+    /// The open dedup generation; none before the first start is done.
+    pub(crate) generation: Option<StoredGeneration>,
     /// What each meter ever seen has counted.
     pub(crate) coverage: BTreeMap<MeterId, Coverage>,
     /// Events put into quarantine since the directory was born.
@@ -196,7 +194,7 @@ impl Progress {
             sealed_receipts: Receipts::default(),
             farewell: false,
             floor: Timestamp::from_micros(0),
-            generations: Vec::new(),
+            generation: None,
             coverage: BTreeMap::new(),
             quarantined: 0,
         }

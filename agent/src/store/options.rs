@@ -1,8 +1,8 @@
 //! How RocksDB is set up: small memory, one log for all families, fast sequential journal.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
-    Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
+    DBRecoveryMode, LogLevel, Options,
 };
 
 use super::Family;
@@ -56,12 +56,30 @@ pub(super) fn family(family: Family, cache: &Cache) -> ColumnFamilyDescriptor {
     options.set_max_write_buffer_number(BUFFERS_MAX);
     options.set_compression_type(match family {
         // Fingerprints and frames do not compress.
-        Family::Dedup | Family::DedupBulk | Family::Outbox => DBCompressionType::None,
+        Family::Dedup | Family::DedupTail | Family::Outbox => DBCompressionType::None,
         _ => DBCompressionType::Lz4,
     });
-    let mut table = BlockBasedOptions::default();
+    let mut table = table(family);
     table.set_block_cache(cache);
-    table.set_format_version(5);
     options.set_block_based_table_factory(&table);
     ColumnFamilyDescriptor::new(family.name(), options)
+}
+
+/// The options of files that are written whole and then taken into the family of dedup runs.
+pub(super) fn ingested() -> Options {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::None);
+    options.set_block_based_table_factory(&table(Family::Dedup));
+    options
+}
+
+fn table(family: Family) -> BlockBasedOptions {
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(5);
+    if family == Family::Dedup {
+        // 10^8 ids are 780 000 blocks: their index comes through the cache in parts, too, instead of lying in memory.
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_cache_index_and_filter_blocks(true);
+    }
+    table
 }

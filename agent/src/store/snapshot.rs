@@ -13,7 +13,8 @@ use super::key::{self, OpenKey};
 use super::meta::{self, Acknowledged, Chunk, Progress, StoredIdentity};
 use super::outbox::{self, FrameMeta};
 use super::quarantine::Quarantined;
-use super::{Family, Store, StoreError};
+use super::{Family, Store, StoreError, dedup};
+use crate::dedup::{Entry, StoredRun};
 use crate::pipeline::ImportState;
 
 /// Whether a walk goes on.
@@ -67,6 +68,25 @@ impl<'a> Snapshot<'a> {
 
     pub(crate) fn chunks(&self) -> Result<Vec<Chunk>, StoreError> {
         self.listed("journal chunk", key::CHUNK_PREFIX)
+    }
+
+    /// All runs of dedup ids that have a name, oldest first.
+    pub(crate) fn runs(&self) -> Result<Vec<StoredRun>, StoreError> {
+        let mut runs: Vec<StoredRun> = self.listed("run of ids", key::RUN_PREFIX)?;
+        runs.sort_by_key(StoredRun::last_record);
+        Ok(runs)
+    }
+
+    /// The dedup ids that a start would have in memory before it replays the journal.
+    pub(crate) fn tails(&self) -> Result<Vec<Entry>, StoreError> {
+        let closed = self.get(Family::Meta, key::CLOSED_GENERATION)?;
+        let from = dedup::first_tail(closed.as_deref())?;
+        let mut entries = Vec::new();
+        self.walk(Family::DedupTail, &from, Direction::Forward, |_, tail| {
+            entries.extend(dedup::entries_of(tail)?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(entries)
     }
 
     /// Walks the journal from record `from` on.

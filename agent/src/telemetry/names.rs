@@ -47,6 +47,12 @@ pub const JOURNAL_BYTES: &str = "submeter_agent_journal_bytes";
 pub const DEDUP_IDS: &str = "submeter_agent_dedup_ids";
 /// Memory of the deduplication.
 pub const DEDUP_BYTES: &str = "submeter_agent_dedup_bytes";
+/// Memory that the deduplication may use; beyond it, events are refused.
+pub const DEDUP_BYTES_MAX: &str = "submeter_agent_dedup_bytes_max";
+/// Runs of event ids on disk.
+pub const DEDUP_RUNS: &str = "submeter_agent_dedup_runs";
+/// Look-ups of event ids on disk, since the start.
+pub const DEDUP_DISK_READS: &str = "submeter_agent_dedup_disk_reads_total";
 /// Free bytes on the state directory's disk.
 pub const DISK_FREE_BYTES: &str = "submeter_agent_disk_free_bytes";
 /// 1 when new events are taken, 0 when they are refused.
@@ -116,6 +122,15 @@ pub(super) fn describe() {
     describe_gauge!(JOURNAL_BYTES, "Bytes of retained journal records");
     describe_gauge!(DEDUP_IDS, "Event ids remembered");
     describe_gauge!(DEDUP_BYTES, "Memory of the deduplication in bytes");
+    describe_gauge!(
+        DEDUP_BYTES_MAX,
+        "Memory that the deduplication may use; beyond it, events are refused"
+    );
+    describe_gauge!(DEDUP_RUNS, "Runs of event ids on disk");
+    describe_counter!(
+        DEDUP_DISK_READS,
+        "Look-ups of event ids on disk since the start"
+    );
     describe_gauge!(DISK_FREE_BYTES, "Free bytes on the state directory's disk");
     describe_gauge!(
         HEALTHY,
@@ -165,6 +180,9 @@ pub(super) fn observe(status: &Status) {
     gauge!(JOURNAL_BYTES).set(status.journal_bytes as f64);
     gauge!(DEDUP_IDS).set(status.dedup_ids as f64);
     gauge!(DEDUP_BYTES).set(status.dedup_bytes as f64);
+    gauge!(DEDUP_BYTES_MAX).set(status.dedup_bytes_max as f64);
+    gauge!(DEDUP_RUNS).set(status.dedup_runs as f64);
+    counter!(DEDUP_DISK_READS).absolute(status.dedup_disk_reads);
     gauge!(DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
     gauge!(HEALTHY).set(if status.health == Health::Ok {
         1.0

@@ -53,10 +53,15 @@ impl Dedup {
             reply.ids,
             or_dash(reply.oldest_at)
         ))?;
-        let mut table = Table::new(&[">Run", ">Ids", "Opened", "Closed"]);
+        let mut table = Table::new(&[">Run", "Level", ">Ids", "Opened", "Closed"]);
         for run in &reply.runs {
             table.row(vec![
                 run.run.to_string(),
+                match run.level {
+                    None => "memory".to_owned(),
+                    Some(level) if run.merged_from.is_empty() => level.to_string(),
+                    Some(level) => format!("{level}, being merged"),
+                },
                 run.ids.to_string(),
                 moment(run.opened_at),
                 or_dash(run.closed_at.map(moment)),

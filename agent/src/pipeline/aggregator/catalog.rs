@@ -26,11 +26,11 @@ impl Aggregator {
         let mut batch = shared.store.batch();
         batch.put_catalog(&catalog)?;
         let new = self.stage_open(&shared.store, &mut batch)?;
-        let closed = self.stage(&mut batch);
+        self.stage(&mut batch);
         fail_point!(CatalogStaged);
         shared.write(batch, Durability::Synced)?;
         fail_point!(CatalogWritten);
-        self.settle(closed);
+        self.settle();
         self.settle_open(new);
         *lock(&shared.catalog) = Arc::new(catalog);
         fail_point!(CatalogDone);

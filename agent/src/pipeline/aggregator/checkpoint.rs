@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use submeter_common::aggregate::Partial;
 
 use super::{Aggregator, OPEN_HEAP_BYTES_MAX};
 use crate::aggregate::OpenPartial;
-use crate::dedup::Filter;
 use crate::fail_point::fail_point;
-use crate::pipeline::shared::lock;
 use crate::store::key::OpenKey;
 use crate::store::{Batch, Durability, Store, StoreError};
 
@@ -20,11 +19,6 @@ const STORED_PARTIAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Ids between two checkpoints for which memory is kept.
 const TAIL_KEPT: usize = 64 * 1024;
 
-/// Generations whose ids a batch puts on disk, and the filters that replace their maps once it is written.
-#[must_use]
-#[derive(Default)]
-pub(super) struct Closed(Vec<(u32, Filter)>);
-
 impl Aggregator {
     /// Says whether time, bytes or memory ask for a checkpoint.
     pub(in crate::pipeline) fn is_checkpoint_due(&self) -> bool {
@@ -32,7 +26,6 @@ impl Aggregator {
         self.changed
             && (self.checkpointed.elapsed() >= config.checkpoint_interval
                 || self.bytes_since_checkpoint >= config.checkpoint_bytes_max
-                || !self.closing.is_empty()
                 || self.is_memory_full())
     }
 
@@ -51,39 +44,26 @@ impl Aggregator {
         let mut batch = shared.store.batch();
         let new = self.stage_open(&shared.store, &mut batch)?;
         fail_point!(CheckpointPartialsStaged);
-        let closed = self.stage(&mut batch);
+        self.stage(&mut batch);
         fail_point!(CheckpointStaged);
         shared.write(batch, Durability::Synced)?;
         fail_point!(CheckpointWritten);
-        self.settle(closed);
+        self.settle();
         fail_point!(CheckpointHalfSettled);
         self.settle_open(new);
         Ok(())
     }
 
     /// Adds all derived state but the open partials to the batch.
-    pub(super) fn stage(&mut self, batch: &mut Batch<'_>) -> Closed {
-        let mut closed = Closed::default();
-        for generation in &self.closing {
-            let entries = generation.sorted();
-            let filter = Filter::build(&entries);
-            batch.close_generation(generation.id, &entries, &filter);
-            closed.0.push((generation.id, filter));
-        }
-        for expired in self.expired_generations() {
-            batch.delete_generation(expired);
-            self.progress
-                .generations
-                .retain(|generation| generation.id != expired);
-        }
-        if !closed.0.is_empty() {
-            fail_point!(CheckpointGenerationsStaged);
-        }
-        if let Some(open) = self.progress.generations.last_mut()
-            && !self.tail.is_empty()
-        {
-            open.ids += self.tail.len() as u64;
-            batch.put_tail(open.id, self.progress.cursor, &self.tail);
+    pub(super) fn stage(&mut self, batch: &mut Batch<'_>) {
+        self.drop_closed_tails();
+        let cursor = self.progress.cursor;
+        let open = self.progress.generation;
+        let open = open.iter().map(|open| (open.id, &self.tail));
+        let closing = self.closing_tails.iter().map(|(id, tail)| (*id, tail));
+        // An empty one would take the place of what the last checkpoint wrote, if no record came since.
+        for (generation, tail) in closing.chain(open).filter(|(_, tail)| !tail.is_empty()) {
+            batch.put_tail(generation, cursor, tail);
         }
         for chunk in self.chunks.changed_since(self.durable_cursor) {
             batch.put_chunk(chunk);
@@ -92,20 +72,18 @@ impl Aggregator {
             batch.put_quarantined(quarantined);
         }
         batch.put_progress(&self.progress);
-        closed
+    }
+
+    /// Lets go of tails whose generations are on disk as runs by now.
+    pub(super) fn drop_closed_tails(&mut self) {
+        let closed = self.shared.closed_generation.load(Ordering::SeqCst);
+        self.closing_tails
+            .retain(|(generation, _)| *generation > closed);
     }
 
     /// Takes note that what was staged is durable.
-    pub(super) fn settle(&mut self, closed: Closed) {
-        {
-            let mut dedup = lock(&self.shared.dedup);
-            for (id, filter) in closed.0 {
-                dedup.closed(id, filter);
-            }
-            let kept = &self.progress.generations;
-            dedup.retain_closed(|id| kept.iter().any(|generation| generation.id == id));
-        }
-        self.closing.clear();
+    pub(super) fn settle(&mut self) {
+        self.closing_tails.clear();
         self.tail.clear();
         // After a burst its memory is given back.
         self.tail.shrink_to(TAIL_KEPT);

@@ -1,4 +1,4 @@
-//! What time and budgets take back: journal records, acknowledged frames, expired ids; also when nothing new arrives.
+//! What time and budgets take back: journal records and acknowledged frames; also when nothing new arrives.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,27 +13,8 @@ impl Aggregator {
     pub(super) fn tick(&mut self) -> Result<(), StoreError> {
         self.ticked = Instant::now();
         self.shared.measure_disk();
-        if !self.expired_generations().is_empty() {
-            // They go with the next checkpoint.
-            self.changed = true;
-        }
         self.reclaim_journal()?;
         self.reclaim_frames()
-    }
-
-    /// Closed dedup generations whose youngest id has passed the retention.
-    pub(super) fn expired_generations(&self) -> Vec<u32> {
-        let oldest = self
-            .shared
-            .clock
-            .now()
-            .saturating_sub(self.shared.config.dedup_retention);
-        let expired = |closed_at| closed_at < oldest;
-        let generations = self.progress.generations.iter();
-        generations
-            .filter(|g| g.closed_at.is_some_and(expired))
-            .map(|g| g.id)
-            .collect()
     }
 
     /// Deletes journal records beyond the budgets, oldest first, but none that a durable checkpoint does not contain

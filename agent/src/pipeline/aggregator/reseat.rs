@@ -98,12 +98,12 @@ impl Aggregator {
         let mut frames = lock(&shared.frames);
         frames.restart(position, accepted);
         batch.put_acknowledged(&frames.acknowledged);
-        let closed = self.stage(&mut batch);
+        self.stage(&mut batch);
         fail_point!(ReseatStaged);
         shared.write(batch, Durability::Synced)?;
         fail_point!(ReseatWritten);
         drop(frames);
-        self.settle(closed);
+        self.settle();
         self.settle_open(new);
         self.life_first_seq = position.seq + 1;
         fail_point!(ReseatDone);

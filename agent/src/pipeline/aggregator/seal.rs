@@ -203,12 +203,12 @@ impl Aggregator {
         self.progress.watermark = Some(order.watermark);
         self.progress.farewell = order.reason == SealReason::Farewell;
         self.progress.floor = self.progress.floor.max(order.floor);
-        let closed = self.stage(&mut batch);
+        self.stage(&mut batch);
         let shared = Arc::clone(&self.shared);
         fail_point!(SealStaged);
         shared.write(batch, Durability::Synced)?;
         fail_point!(SealWritten);
-        self.settle(closed);
+        self.settle();
         self.spilled = false;
         self.spilled_partials = 0;
         self.open.forget_groups();

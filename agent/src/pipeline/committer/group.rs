@@ -143,7 +143,7 @@ impl<'a> Group<'a> {
     /// The events that would be refused: new and too old. A retry of an accepted event is never too old.
     fn too_old(
         &self,
-        dedup: &Dedup,
+        dedup: &mut Dedup,
         submission: &Submission,
         oldest: Timestamp,
     ) -> Result<Vec<usize>, StoreError> {

@@ -3,7 +3,12 @@
 use submeter_common::event::Event;
 
 use super::kit::{Kit, event, seconds, submission, submit};
+use crate::dedup::RunIds as _;
+use crate::dedup::StoredRun;
 use crate::pipeline::EventOutcome::{Accepted, Conflict, Duplicate};
+use crate::pipeline::shared::lock;
+use crate::pipeline::{Health, Pipeline, RefusalReason, SubmitError};
+use crate::store::crash::Moment;
 
 fn numbered(kit: &Kit, ids: std::ops::Range<u64>) -> Vec<Event<'static>> {
     ids.map(|id| event(format!("evt_{id}"), "cus", kit.now(), 1))
@@ -142,4 +147,234 @@ async fn a_submission_says_what_it_holds() {
     let full = submission(&pipeline, &numbered(&kit, 0..3));
     assert_eq!(full.len(), 3);
     assert!(full.bytes() > 3 * 20);
+}
+
+/// Applications that send new ids and old ones, over deaths at any write of any thread and over expiry.
+async fn ids_story(seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut kit = Kit::new();
+    kit.config.dedup_generation_ids_max = random.usize(8..40);
+    kit.config.dedup_retention = seconds(4000);
+    kit.config.checkpoint_bytes_max = *random.choice(&[1, 3_000, 1 << 30]).unwrap();
+    let mut pipeline = kit.open();
+    // Each id, and when it was accepted.
+    let mut accepted: Vec<submeter_common::time::Timestamp> = Vec::new();
+    let base = kit.now();
+    for _ in 0..60 {
+        match random.u8(0..10) {
+            0 => kit.clock.advance(seconds(random.u64(0..600))),
+            1 => {
+                drop(pipeline);
+                pipeline = kit.open();
+            }
+            2 => {
+                let stopped = pipeline.stop().await;
+                assert!(stopped.is_ok() || pipeline.shared().store.crash.is_dead());
+                drop(pipeline);
+                pipeline = kit.open();
+            }
+            3 | 4 => {
+                let moment = *random.choice(&[Moment::Before, Moment::After]).unwrap();
+                pipeline.shared().store.crash.arm(random.u64(0..15), moment);
+            }
+            _ => {}
+        }
+        let fresh = accepted.len() as u64..accepted.len() as u64 + random.u64(1..40);
+        let known = (0..random.usize(0..30)).filter_map(|_| random.choice(0..accepted.len()));
+        let known: Vec<usize> = known.collect();
+        let of = |id: u64| event(format!("evt_{id}"), "cus", base, 1);
+        let events: Vec<Event<'static>> = known
+            .iter()
+            .map(|id| of(*id as u64))
+            .chain(fresh.clone().map(of))
+            .collect();
+        let mut retried = false;
+        let outcomes = loop {
+            match submit(&pipeline, &events).await {
+                Ok(outcomes) => break outcomes,
+                Err(error) => {
+                    assert!(
+                        pipeline.shared().store.crash.is_dead(),
+                        "seed {seed}: {error}"
+                    );
+                    drop(pipeline);
+                    pipeline = kit.open();
+                    retried = true;
+                }
+            }
+        };
+        let forgettable = kit.now().saturating_sub(kit.config.dedup_retention);
+        for (id, outcome) in known.iter().zip(&outcomes) {
+            let within = accepted[*id] >= forgettable;
+            assert!(
+                *outcome == Duplicate || !within,
+                "seed {seed}: evt_{id} of {} is {outcome:?} at {}",
+                accepted[*id],
+                kit.now()
+            );
+            if *outcome == Accepted {
+                accepted[*id] = kit.now();
+            }
+        }
+        for outcome in &outcomes[known.len()..] {
+            assert!(
+                *outcome == Accepted || (retried && *outcome == Duplicate),
+                "seed {seed}"
+            );
+            accepted.push(kit.now());
+        }
+    }
+    drop(pipeline);
+    let pipeline = kit.open();
+    let dedup = remembered(&pipeline);
+    let expected = accepted
+        .iter()
+        .filter(|at| **at >= kit.now().saturating_sub(kit.config.dedup_retention));
+    assert!(dedup.ids >= expected.count() as u64, "seed {seed}");
+}
+
+#[tokio::test]
+async fn ids_are_exact_while_runs_merge_and_the_process_dies() {
+    let seeds = std::env::var("SUBMETER_TEST_SEED").unwrap_or_else(|_| "1..9".to_owned());
+    let (first, end) = seeds.split_once("..").unwrap_or((&seeds, ""));
+    let first: u64 = first.parse().unwrap();
+    for seed in first..end.parse().unwrap_or(first + 1) {
+        ids_story(seed).await;
+    }
+}
+
+/// Where the ids are.
+#[derive(Debug)]
+struct Remembered {
+    ids: u64,
+    runs: Vec<StoredRun>,
+}
+
+fn remembered(pipeline: &Pipeline) -> Remembered {
+    let runs = lock(&pipeline.shared().runs).clone();
+    let ids = lock(&pipeline.shared().dedup).ids();
+    Remembered { ids, runs }
+}
+
+/// Waits until the remembered ids look like this.
+async fn until(pipeline: &Pipeline, wanted: impl Fn(&Remembered) -> bool) -> Remembered {
+    for _ in 0..6000 {
+        let dedup = remembered(pipeline);
+        if wanted(&dedup) {
+            return dedup;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{:?}", remembered(pipeline))
+}
+
+#[tokio::test]
+async fn generations_are_merged_until_few_runs_are_left() {
+    let mut kit = Kit::new();
+    kit.config.dedup_generation_ids_max = 50;
+    let pipeline = kit.open();
+    let mut sent = 0;
+    for events in numbered(&kit, 0..50 * 64).chunks(50) {
+        submit(&pipeline, events).await.unwrap();
+        sent += events.len() as u64;
+        let on_disk = |dedup: &Remembered| -> u64 {
+            let whole = dedup.runs.iter().filter(|run| run.is_complete());
+            whole.map(|run| run.ids).sum()
+        };
+        until(&pipeline, |dedup| on_disk(dedup) == sent).await;
+    }
+    let dedup = until(&pipeline, |dedup| {
+        let settled = dedup.runs.iter().all(|run| run.is_complete());
+        let of = |level| dedup.runs.iter().filter(|run| run.level == level).count();
+        settled && (0..9).all(|level| of(level) < 4)
+    })
+    .await;
+    assert_eq!((dedup.ids, pipeline.status().dedup_ids), (3200, 3200));
+    // 64 generations of four to one, three times over.
+    let levels: Vec<u8> = dedup.runs.iter().map(|run| run.level).collect();
+    assert_eq!(levels, [3], "{dedup:?}");
+    // Found wherever they are now, and a new id is not taken for one of them.
+    let again = submit(&pipeline, &numbered(&kit, 0..3200)).await.unwrap();
+    assert!(again.iter().all(|outcome| *outcome == Duplicate));
+    let found = pipeline.event("evt_1234").unwrap().unwrap();
+    assert_eq!(found.event_id, "evt_1234");
+    assert_eq!(
+        submit(&pipeline, &numbered(&kit, 3200..3300))
+            .await
+            .unwrap(),
+        [Accepted; 100]
+    );
+}
+
+#[tokio::test]
+async fn what_no_name_covers_is_swept_away_at_a_start() {
+    let mut kit = Kit::new();
+    kit.config.dedup_generation_ids_max = 50;
+    let pipeline = kit.open();
+    submit(&pipeline, &numbered(&kit, 0..60)).await.unwrap();
+    pipeline.stop().await.unwrap();
+    let store = &pipeline.shared().store;
+    let run = crate::dedup::StoredRun {
+        id: 900,
+        level: 1,
+        ids: 0,
+        slices_log2: 0,
+        slices_done: 0,
+        inputs: vec![1],
+        opened_at: kit.now(),
+        marks: Vec::new(),
+    };
+    let mut entries: Vec<_> = (0..200)
+        .map(|id| crate::dedup::Entry {
+            fingerprint: pipeline.shared().fingerprinter.id(&format!("stray_{id}")),
+            payload: 1,
+            location: 1,
+        })
+        .collect();
+    entries.sort_by_key(|entry| entry.fingerprint);
+    let stray = entries[7].fingerprint;
+    store
+        .write_slices(&run, 0..1, entries.into_iter().map(Ok))
+        .unwrap();
+    assert!(store.find(900, stray).unwrap().is_some());
+    drop(pipeline);
+    let pipeline = kit.open();
+    assert!(pipeline.shared().store.find(900, stray).unwrap().is_none());
+    assert_eq!(pipeline.status().dedup_ids, 60);
+}
+
+#[tokio::test]
+async fn memory_for_ids_has_an_end_and_new_events_are_refused_there_not_forgotten() {
+    let mut kit = Kit::new();
+    kit.config.dedup_generation_ids_max = 100;
+    kit.config.dedup_retention = seconds(4000);
+    kit.config.dedup_bytes_max = 40_000;
+    let pipeline = kit.open();
+    let mut next = 0;
+    let refused = loop {
+        match submit(&pipeline, &numbered(&kit, next..next + 50)).await {
+            Ok(_) => next += 50,
+            Err(refused) => break refused,
+        }
+        assert!(next < 100_000, "{} bytes", pipeline.status().dedup_bytes);
+    };
+    let reason = RefusalReason::DedupFull;
+    assert!(matches!(refused, SubmitError::Refused { reason: found, .. } if found == reason));
+    let Health::Degraded { reasons } = pipeline.status().health else {
+        panic!("health does not show why events are refused")
+    };
+    assert_eq!(reasons, [reason.as_str()]);
+    assert_eq!(pipeline.status().dedup_ids, next);
+    // With time, ids expire and there is room again.
+    kit.clock.advance(seconds(4000 * 2));
+    for attempt in 0.. {
+        if submit(&pipeline, &numbered(&kit, next..next + 1))
+            .await
+            .is_ok()
+        {
+            break;
+        }
+        assert!(attempt < 3000, "{:?}", remembered(&pipeline));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
