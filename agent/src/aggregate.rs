@@ -4,8 +4,8 @@ mod groups;
 mod index;
 mod partials;
 
-pub(crate) use index::{MeterIndex, Metered};
-pub(crate) use partials::{OpenPartial, OpenPartials};
+pub(crate) use index::{MeterIndex, Metered, Slot};
+pub(crate) use partials::{Account, OpenPartial, OpenPartials};
 
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,8 @@
 use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 use submeter_common::{
     AgentId, Aggregation, AggregationKind, CustomerId, Digest, Event, Filter, Frame, FrameHeader,
-    Group, MeterId, Partial, Quantity, Receipts, Row, State, Timestamp, Window, decode_frame,
-    encode_frame, parse_batch, protocol::events_by_meter,
+    Group, Horizon, MeterId, Partial, Quantity, Receipts, Row, State, Timestamp, Window,
+    decode_frame, encode_frame, protocol::events_by_meter, read_batch,
 };
 
 const EVENTS: usize = 1000;
@@ -33,23 +33,36 @@ fn request() -> String {
     format!(r#"{{"events":[{}]}}"#, events.join(","))
 }
 
+fn events(body: &str) -> Vec<Event<'_>> {
+    let mut events = Vec::new();
+    read_batch(body.as_bytes(), NOW, &Horizon::default(), |event| {
+        events.push(event.clone());
+    })
+    .unwrap();
+    events
+}
+
 #[divan::bench]
 fn read_a_batch(bencher: Bencher<'_, '_>) {
     let body = request();
     bencher
         .counter(BytesCount::of_str(&body))
         .counter(ItemsCount::new(EVENTS))
-        .bench(|| parse_batch(black_box(body.as_bytes()), NOW).unwrap().len());
+        .bench(|| {
+            read_batch(black_box(body.as_bytes()), NOW, &Horizon::default(), |_| {}).unwrap()
+        });
 }
 
 #[divan::bench]
 fn encode_for_the_journal(bencher: Bencher<'_, '_>) {
     let body = request();
-    let events = parse_batch(body.as_bytes(), NOW).unwrap();
+    let events = events(&body);
     let mut out = Vec::new();
     bencher.counter(ItemsCount::new(EVENTS)).bench_local(|| {
         out.clear();
-        events.iter().for_each(|event| event.encode(&mut out));
+        for event in &events {
+            event.encode(&mut out);
+        }
         out.len()
     });
 }
@@ -57,8 +70,7 @@ fn encode_for_the_journal(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn decode_from_the_journal(bencher: Bencher<'_, '_>) {
     let body = request();
-    let records: Vec<Vec<u8>> = parse_batch(body.as_bytes(), NOW)
-        .unwrap()
+    let records: Vec<Vec<u8>> = events(&body)
         .iter()
         .map(|event| {
             let mut out = Vec::new();
@@ -77,7 +89,7 @@ fn decode_from_the_journal(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn filter_and_sum(bencher: Bencher<'_, '_>) {
     let body = request();
-    let events = parse_batch(body.as_bytes(), NOW).unwrap();
+    let events = events(&body);
     let filter = r#"{"conjunction":"and","clauses":[
         {"key":"model","operator":"contains","value":"gpt-4"},
         {"key":"context_tokens","operator":"greater_than","value":100}]}"#;

@@ -4,7 +4,7 @@
 //! metadata is kept sorted by key, so that two spellings of the same JSON object are the same
 //! event.
 
-use std::{borrow::Cow, hash::Hasher, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 
 use crate::{
     bytes::CodecError,
@@ -19,10 +19,11 @@ mod codec;
 mod metadata;
 mod parse;
 mod rejection;
+mod scanner;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{EachEvent, check_batch_horizon, parse_batch, parse_each, readable_event_id};
+pub use batch::{EachEvent, check_batch_horizon, parse_each, read_batch, readable_event_id};
 pub use rejection::{BatchRejection, BatchStatus, EventError, Rejection, RejectionCode};
 
 /// A metadata value: what is not nested.
@@ -146,9 +147,13 @@ impl<'a> Event<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Appends the compact journal form to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        codec::encode(self, out);
+    /// Appends the compact journal form to `out`; answers where in `out` the payload is: everything but the id and the
+    /// time.
+    ///
+    /// A retry of the same event has the same payload whatever the order and spelling of its JSON was, and two payloads
+    /// that differ are different bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Range<usize> {
+        codec::encode(self, out)
     }
 
     /// Reads the compact journal form, borrowing from it.
@@ -156,14 +161,34 @@ impl<'a> Event<'a> {
     /// # Errors
     /// Bytes that [`Event::encode`] did not write, a part of them, or more than them.
     pub fn decode(bytes: &'a [u8]) -> Result<Event<'a>, CodecError> {
-        codec::decode(bytes)
+        codec::decode(bytes, Vec::new())
     }
 
-    /// Feeds everything but the id to `hasher`, the time only when the application gave it.
+    /// The payload within the compact journal form, as [`Event::encode`] told it.
     ///
-    /// A retry of the same event hashes alike whatever the order and spelling of its JSON was; the
-    /// bytes fed are the same on every machine.
-    pub fn hash_payload(&self, hasher: &mut impl Hasher) {
-        codec::hash_payload(self, hasher);
+    /// # Errors
+    /// Bytes that [`Event::encode`] did not write; not all of them are looked at.
+    pub fn encoded_payload(bytes: &[u8]) -> Result<&[u8], CodecError> {
+        codec::payload(bytes)
+    }
+
+    /// As [`Event::decode`], keeping the metadata in `room`, the emptied metadata of a former event: one allocation then
+    /// serves many events.
+    ///
+    /// # Errors
+    /// As [`Event::decode`].
+    pub fn decode_into(
+        bytes: &'a [u8],
+        room: Vec<(Cow<'a, str>, Value<'a>)>,
+    ) -> Result<Event<'a>, CodecError> {
+        codec::decode(bytes, room)
+    }
+
+    /// The emptied metadata, as room for another event's.
+    #[must_use]
+    pub fn into_room(self) -> Vec<(Cow<'a, str>, Value<'a>)> {
+        let mut room = self.metadata;
+        room.clear();
+        room
     }
 }

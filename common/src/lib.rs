@@ -33,7 +33,7 @@ pub use aggregate::{AggregateError, Group, LastValue, Partial, State};
 pub use bytes::CodecError;
 pub use event::{
     BatchRejection, BatchStatus, EachEvent, Event, EventError, Horizon, Rejection, RejectionCode,
-    Value, check_batch_horizon, parse_batch, parse_each, readable_event_id,
+    Value, check_batch_horizon, parse_each, read_batch, readable_event_id,
 };
 pub use filter::{Filter, FilterError};
 pub use id::{AgentId, CustomerId, Digest, EventId, IdError, MeterId, check_id};

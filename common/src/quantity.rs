@@ -30,6 +30,17 @@ const SCALE: usize = NUMBER_FRACTION_DIGITS_MAX;
 const ONE_MANTISSA: i128 = 10i128.pow(36);
 const _: () = assert!(SCALE == 36);
 
+/// 10^0 to 10^36.
+const POWERS_OF_TEN: [u128; SCALE + 1] = {
+    let mut powers = [1u128; SCALE + 1];
+    let mut power = 1;
+    while power <= SCALE {
+        powers[power] = powers[power - 1] * 10;
+        power += 1;
+    }
+    powers
+};
+
 /// Why a text is not a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum QuantityError {
@@ -77,11 +88,18 @@ impl Quantity {
     /// A whole number.
     #[must_use]
     pub fn from_u64(value: u64) -> Self {
-        const LOW: u128 = ONE_MANTISSA.unsigned_abs() & u64::MAX as u128;
-        const HIGH: u128 = ONE_MANTISSA.unsigned_abs() >> 64;
+        Self::from_scaled(value, 0)
+    }
+
+    /// `value` × 10^-`scale`; the scale is at most 36.
+    fn from_scaled(value: u64, scale: usize) -> Self {
+        let power = POWERS_OF_TEN[SCALE - scale];
         // By hand, because the factors are narrow: below 2^64 × 2^120, so neither sum overflows.
-        let (value, low) = (u128::from(value), u128::from(value) * LOW);
-        let high = value * HIGH + (low >> 64);
+        let (value, low) = (
+            u128::from(value),
+            u128::from(value) * (power & u128::from(u64::MAX)),
+        );
+        let high = value * (power >> 64) + (low >> 64);
         let low = (high << 64) | (low & u128::from(u64::MAX));
         Quantity(I256::from_words(
             (high >> 64).cast_signed(),

@@ -7,10 +7,19 @@ use submeter_common::event::Event;
 use submeter_common::id::MeterId;
 use submeter_common::meter::Meter;
 
-/// A meter and the small number it goes by in memory.
+/// The small numbers a meter goes by in memory.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Slot {
+    /// The meter's own.
+    pub(crate) meter: u32,
+    /// That of all meters on its event name.
+    pub(crate) family: u32,
+}
+
+/// A meter and its numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Metered {
-    pub(crate) slot: u32,
+    pub(crate) slot: Slot,
     pub(crate) meter: Arc<Meter>,
 }
 
@@ -20,7 +29,9 @@ pub(crate) struct MeterIndex {
     by_event_name: HashMap<String, Vec<Metered>>,
     /// Slots outlive catalogs: an open partial may belong to a meter that is gone.
     ids: Vec<MeterId>,
-    slots: HashMap<MeterId, u32>,
+    slots: HashMap<MeterId, Slot>,
+    families: HashMap<String, u32>,
+    families_given: u32,
 }
 
 impl MeterIndex {
@@ -28,7 +39,7 @@ impl MeterIndex {
     pub(crate) fn replace(&mut self, meters: &[Meter]) {
         self.by_event_name.clear();
         for meter in meters {
-            let slot = self.slot(&meter.id);
+            let slot = self.slot_on(&meter.id, Some(&meter.event_name));
             if !meter.archived {
                 let metered = Metered {
                     slot,
@@ -62,20 +73,35 @@ impl MeterIndex {
             .find(|metered| metered.meter.id == *id)
     }
 
-    /// The number of a meter, given at first sight.
-    pub(crate) fn slot(&mut self, id: &MeterId) -> u32 {
+    /// The numbers of a meter, given at first sight and for ever.
+    pub(crate) fn slot(&mut self, id: &MeterId) -> Slot {
+        self.slot_on(id, None)
+    }
+
+    /// A meter whose event name is not known is a family of its own.
+    fn slot_on(&mut self, id: &MeterId, event_name: Option<&str>) -> Slot {
         if let Some(slot) = self.slots.get(id) {
             return *slot;
         }
-        let slot = u32::try_from(self.ids.len()).expect("fewer than 2^32 meters exist");
+        let known = event_name.and_then(|name| self.families.get(name).copied());
+        let family = known.unwrap_or_else(|| {
+            let family = self.families_given;
+            self.families_given = family.checked_add(1).expect("fewer than 2^32 meters exist");
+            if let Some(name) = event_name {
+                self.families.insert(name.to_owned(), family);
+            }
+            family
+        });
+        let meter = u32::try_from(self.ids.len()).expect("fewer than 2^32 meters exist");
+        let slot = Slot { meter, family };
         self.ids.push(id.clone());
         self.slots.insert(id.clone(), slot);
         slot
     }
 
     /// The id behind a number that this index gave.
-    pub(crate) fn id(&self, slot: u32) -> &MeterId {
-        let index = usize::try_from(slot).unwrap_or(usize::MAX);
+    pub(crate) fn id(&self, meter: u32) -> &MeterId {
+        let index = usize::try_from(meter).unwrap_or(usize::MAX);
         self.ids
             .get(index)
             .expect("slots are only given by this index")

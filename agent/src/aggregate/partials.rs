@@ -1,6 +1,11 @@
 //! The open partials in memory: one per meter, customer, group and minute.
+//!
+//! An event mostly counts for several meters, and most meters do not group. So the partials that all meters on one
+//! event name keep of one customer and minute, an *account*, are a chain behind one entry of a table: one look-up serves
+//! them all. Partials of groups, of which a customer may have thousands, are found one by one.
 
 use std::hash::BuildHasher;
+use std::num::NonZeroU32;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use submeter_common::aggregate::{AggregateError, Group, Partial};
@@ -8,8 +13,8 @@ use submeter_common::event::Event;
 use submeter_common::id::CustomerId;
 use submeter_common::time::Window;
 
-use super::Metered;
 use super::groups::Groups;
+use super::{Metered, Slot};
 
 /// A partial that grows past this (distinct values of `unique_count`) goes on as a further part of its key, so that
 /// rows and frames stay bounded. Parts merge to the same result.
@@ -27,15 +32,33 @@ pub(crate) struct OpenPartial {
     pub(crate) partial: Partial,
     /// Changed since the last checkpoint.
     pub(crate) dirty: bool,
+    family: u32,
     hash: u64,
+    /// The next partial of the same account.
+    next: Option<Index>,
+}
+
+/// A place among the partials; one is left out, so that none takes no room.
+type Index = NonZeroU32;
+
+/// The account of one event: looked up for the first meter that needs it, kept for the others.
+#[derive(Default, Debug)]
+pub(crate) struct Account(Option<Lookup>);
+
+#[derive(Copy, Clone, Debug)]
+struct Lookup {
+    hash: u64,
+    first: Option<usize>,
 }
 
 /// All open partials that are in memory.
 #[derive(Debug)]
 pub(crate) struct OpenPartials {
     entries: Vec<OpenPartial>,
-    /// Finds the newest part of each key among `entries`.
-    by_key: HashTable<u32>,
+    /// Finds the newest part of each key with a group among `entries`.
+    by_group: HashTable<u32>,
+    /// Finds the first partial of each account.
+    by_account: HashTable<u32>,
     hasher: DefaultHashBuilder,
     groups: Groups,
     groups_per_meter_max: usize,
@@ -46,7 +69,8 @@ impl OpenPartials {
     pub(crate) fn new(groups_per_meter_max: usize) -> Self {
         Self {
             entries: Vec::new(),
-            by_key: HashTable::new(),
+            by_group: HashTable::new(),
+            by_account: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             groups: Groups::default(),
             groups_per_meter_max,
@@ -54,41 +78,49 @@ impl OpenPartials {
         }
     }
 
-    /// Counts an event for a meter that matches it. An error leaves everything as it was.
+    /// Counts an event for a meter that matches it; `account` serves all meters of one event. An error leaves everything
+    /// as it was.
     pub(crate) fn observe(
         &mut self,
         metered: &Metered,
         event: &Event<'_>,
+        account: &mut Account,
     ) -> Result<(), AggregateError> {
         let meter = &*metered.meter;
-        let mut group = meter.group_of(event);
-        if !meter.group_by.is_empty() {
-            group = self
+        let (customer, window) = (&*event.customer_id, event.timestamp.window());
+        let identity = || Partial::identity(meter.aggregation.kind);
+        let index = if meter.group_by.is_empty() {
+            self.find_in_account(metered.slot, customer, window, identity, account)
+        } else {
+            let group = meter.group_of(event);
+            let group = self
                 .groups
-                .admit(metered.slot, group, self.groups_per_meter_max);
-        }
-        let window = event.timestamp.window();
-        let index = self.find_or_open(metered.slot, &event.customer_id, window, group, || {
-            Partial::identity(meter.aggregation.kind)
-        })?;
+                .admit(metered.slot.meter, group, self.groups_per_meter_max);
+            self.find_by_group(metered.slot, customer, window, group, identity)
+        };
         self.change(
             index,
             |partial| partial.observe(&meter.aggregation, event),
-            || Partial::identity(meter.aggregation.kind),
+            identity,
         )
     }
 
     /// Adds a partial that was sealed or stored before. An error leaves everything as it was.
     pub(crate) fn merge(
         &mut self,
-        slot: u32,
+        slot: Slot,
         customer: &CustomerId,
         window: Window,
         group: Group,
         addend: &Partial,
     ) -> Result<(), AggregateError> {
         let identity = || Partial::identity(addend.kind());
-        let index = self.find_or_open(slot, customer.as_str(), window, group, identity)?;
+        let index = if group.is_none() {
+            let account = &mut Account::default();
+            self.find_in_account(slot, customer.as_str(), window, identity, account)
+        } else {
+            self.find_by_group(slot, customer.as_str(), window, group, identity)
+        };
         self.change(index, |partial| partial.merge(addend), identity)
     }
 
@@ -125,7 +157,9 @@ impl OpenPartials {
             group: entry.group.clone(),
             partial: std::mem::replace(&mut entry.partial, fresh),
             dirty: entry.dirty,
+            family: entry.family,
             hash: entry.hash,
+            next: None,
         };
         entry.part = entry
             .part
@@ -135,45 +169,108 @@ impl OpenPartials {
         self.entries.push(full);
     }
 
-    fn find_or_open(
+    fn find_in_account(
         &mut self,
-        meter: u32,
+        slot: Slot,
+        customer: &str,
+        window: Window,
+        identity: impl Fn() -> Partial,
+        account: &mut Account,
+    ) -> usize {
+        let Lookup { hash, first } = *account
+            .0
+            .get_or_insert_with(|| self.account(slot.family, customer, window));
+        let mut last = None;
+        let mut place = first;
+        while let Some(index) = place {
+            let entry = &self.entries[index];
+            if entry.meter == slot.meter {
+                return index;
+            }
+            last = place;
+            place = entry.next.map(from_index);
+        }
+        let group = Group::none();
+        let index = self.open(slot, hash, customer, window, group, identity());
+        match last {
+            Some(last) => self.entries[last].next = Index::new(index + 1),
+            None => {
+                account.0 = Some(Lookup {
+                    hash,
+                    first: Some(to_usize(index)),
+                });
+                let entries = &self.entries;
+                self.by_account
+                    .insert_unique(hash, index, |index| entries[to_usize(*index)].hash);
+            }
+        }
+        to_usize(index)
+    }
+
+    fn account(&self, family: u32, customer: &str, window: Window) -> Lookup {
+        let hash = self.hasher.hash_one((family, window, customer));
+        let first = self.by_account.find(hash, |index| {
+            let entry = &self.entries[to_usize(*index)];
+            entry.family == family && entry.window == window && entry.customer.as_str() == customer
+        });
+        Lookup {
+            hash,
+            first: first.copied().map(to_usize),
+        }
+    }
+
+    fn find_by_group(
+        &mut self,
+        slot: Slot,
         customer: &str,
         window: Window,
         group: Group,
         identity: impl Fn() -> Partial,
-    ) -> Result<usize, AggregateError> {
-        let hash = self.hasher.hash_one((meter, window, customer, &group));
-        let entries = &self.entries;
-        let same = |index: &u32| {
-            let entry = &entries[to_usize(*index)];
+    ) -> usize {
+        let hash = self.hasher.hash_one((slot.meter, window, customer, &group));
+        let found = self.by_group.find(hash, |index| {
+            let entry = &self.entries[to_usize(*index)];
             entry.hash == hash
-                && entry.meter == meter
+                && entry.meter == slot.meter
                 && entry.window == window
                 && entry.customer.as_str() == customer
                 && entry.group == group
-        };
-        if let Some(index) = self.by_key.find(hash, same) {
-            return Ok(to_usize(*index));
+        });
+        if let Some(index) = found {
+            return to_usize(*index);
         }
+        let index = self.open(slot, hash, customer, window, group, identity());
+        let entries = &self.entries;
+        self.by_group
+            .insert_unique(hash, index, |index| entries[to_usize(*index)].hash);
+        to_usize(index)
+    }
+
+    fn open(
+        &mut self,
+        slot: Slot,
+        hash: u64,
+        customer: &str,
+        window: Window,
+        group: Group,
+        partial: Partial,
+    ) -> u32 {
         let index = u32::try_from(self.entries.len()).expect("memory ends before 2^32 partials");
         let customer = CustomerId::new(customer).expect("admission checked the customer id");
-        let partial = identity();
         self.heap_bytes += texts_bytes(&customer, &group) + partial.heap_bytes();
         self.entries.push(OpenPartial {
-            meter,
+            meter: slot.meter,
             part: 0,
             customer,
             window,
             group,
             partial,
             dirty: true,
+            family: slot.family,
             hash,
+            next: None,
         });
-        let entries = &self.entries;
-        self.by_key
-            .insert_unique(hash, index, |index| entries[to_usize(*index)].hash);
-        Ok(to_usize(index))
+        index
     }
 
     /// How many partials are in memory.
@@ -201,14 +298,16 @@ impl OpenPartials {
     /// Lets go of all partials: they are on disk.
     pub(crate) fn evict(&mut self) {
         self.entries = Vec::new();
-        self.by_key = HashTable::new();
+        self.by_group = HashTable::new();
+        self.by_account = HashTable::new();
         self.heap_bytes = 0;
     }
 
     /// Takes all partials for a seal and begins anew.
     pub(crate) fn take(&mut self) -> Vec<OpenPartial> {
         self.groups.clear();
-        self.by_key.clear();
+        self.by_group.clear();
+        self.by_account.clear();
         self.heap_bytes = 0;
         std::mem::take(&mut self.entries)
     }
@@ -222,6 +321,10 @@ impl OpenPartials {
 /// Bytes of a key's texts: long group values can outweigh everything else.
 fn texts_bytes(customer: &CustomerId, group: &Group) -> usize {
     customer.as_str().len() + group.heap_bytes()
+}
+
+fn from_index(index: Index) -> usize {
+    to_usize(index.get() - 1)
 }
 
 fn to_usize(index: u32) -> usize {

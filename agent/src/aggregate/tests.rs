@@ -9,7 +9,7 @@ use submeter_common::meter::{Aggregation, AggregationKind, Meter};
 use submeter_common::quantity::Quantity;
 use submeter_common::time::Timestamp;
 
-use super::{MeterIndex, OpenPartials};
+use super::{Account, MeterIndex, OpenPartials};
 
 fn meter(id: &str, event_name: &str, kind: AggregationKind) -> Meter {
     let now = Timestamp::from_micros(0);
@@ -67,7 +67,7 @@ fn a_slot_outlives_its_meter() {
     index.replace(&[meter("one", "a", AggregationKind::Count)]);
     let slot = index.slot(&MeterId::new("one").unwrap());
     index.replace(&[meter("two", "a", AggregationKind::Count)]);
-    assert_eq!(index.id(slot).as_str(), "one");
+    assert_eq!(index.id(slot.meter).as_str(), "one");
     assert_ne!(index.slot(&MeterId::new("two").unwrap()), slot);
 }
 
@@ -79,7 +79,8 @@ fn a_total_that_would_overflow_goes_on_in_a_further_part() {
     let huge = event("a", Value::Number(Quantity::parse(&digits).unwrap()));
     let metered = index.matching(&huge).next().unwrap().clone();
     let mut open = OpenPartials::new(10);
-    open.observe(&metered, &huge).unwrap();
+    open.observe(&metered, &huge, &mut Account::default())
+        .unwrap();
     // Doubling a stored partial reaches the end of 256 bits in a few steps.
     for _ in 0..60 {
         let taken: Vec<_> = open
@@ -111,7 +112,8 @@ fn a_set_that_grows_large_goes_on_in_a_further_part() {
         events += 1;
         let event = event("a", Value::Number(Quantity::from_u64(events)));
         let metered = index.matching(&event).next().unwrap();
-        open.observe(metered, &event).unwrap();
+        open.observe(metered, &event, &mut Account::default())
+            .unwrap();
     }
     let taken = open.take();
     assert_eq!(
@@ -137,7 +139,8 @@ fn the_texts_of_keys_count_as_memory() {
         let value = format!("{number:0>500}");
         let event = event("a", Value::String(Cow::Owned(value)));
         let metered = index.matching(&event).next().unwrap();
-        open.observe(metered, &event).unwrap();
+        open.observe(metered, &event, &mut Account::default())
+            .unwrap();
     }
     assert!(open.heap_bytes() >= 100 * 500, "{}", open.heap_bytes());
     open.take();

@@ -8,6 +8,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 use siphasher::sip128;
 use submeter_common::event::Event;
+use submeter_common::time::Timestamp;
 
 /// An event id's 128-bit stand-in.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
@@ -75,10 +76,12 @@ impl Fingerprinter {
         Fingerprint(self.id.hash(event_id.as_bytes()).as_u128())
     }
 
-    /// The fingerprint of everything else in the event.
-    pub(crate) fn payload(&self, event: &Event<'_>) -> u64 {
+    /// The fingerprint of everything else: the time, if the application gave one, and the encoded event's payload.
+    pub(crate) fn payload(&self, event: &Event<'_>, payload: &[u8]) -> u64 {
+        let given = event.timestamp_given.then_some(event.timestamp);
         let mut hasher = self.payload;
-        event.hash_payload(&mut hasher);
+        hasher.write(&given.map_or(i64::MIN, Timestamp::as_micros).to_le_bytes());
+        hasher.write(payload);
         hasher.finish()
     }
 }

@@ -101,6 +101,18 @@ impl Budget {
         let mut share = self.share();
         let mut whole = BytesMut::new();
         while let Some(piece) = next_piece(&mut body).await? {
+            if whole.is_empty() {
+                // Small bodies come in one piece, which is taken as it is; larger ones get room for all of it at once.
+                let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
+                match announced {
+                    Some(bytes) if bytes == piece.len() => {
+                        self.cover(&mut share, bytes)?;
+                        return Ok((piece, share));
+                    }
+                    Some(bytes) => whole.reserve(bytes),
+                    None => {}
+                }
+            }
             if whole.len() + piece.len() > self.body_bytes_max {
                 drain(body).await;
                 return Err(self.too_large());

@@ -10,6 +10,8 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use submeter_common::event::cloudevents::{Shape, TIME, parse_binary, parse_json};
+use submeter_common::event::{BatchRejection, Event, check_batch_horizon};
+use submeter_common::time::Timestamp;
 
 use super::Ingest;
 use super::compatible::take_whole;
@@ -41,20 +43,37 @@ pub(crate) async fn ingest(
     let (body, _share) = ingest.budget.read(&headers, body).await?;
     match mode {
         Mode::Json(shape) => {
-            take_whole(&ingest, TIME, |now| parse_json(&body, shape, now)).await?;
+            let read =
+                |now, each: Each<'_>| hand_over(&ingest, parse_json(&body, shape, now)?, now, each);
+            take_whole(&ingest, TIME, body.len(), read).await?;
         }
         Mode::Binary => {
             let content_type = headers
                 .get(CONTENT_TYPE)
                 .and_then(|value| value.to_str().ok());
-            take_whole(&ingest, TIME, |now| {
-                parse_binary(attributes(&headers), content_type, &body, now)
-                    .map(|event| vec![event])
-            })
-            .await?;
+            let read = |now, each: Each<'_>| {
+                let event = parse_binary(attributes(&headers), content_type, &body, now)?;
+                hand_over(&ingest, vec![event], now, each)
+            };
+            take_whole(&ingest, TIME, body.len(), read).await?;
         }
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes one event after another.
+type Each<'e> = &'e mut dyn FnMut(&Event<'_>);
+
+/// Checks the events' times and hands them over.
+fn hand_over(
+    ingest: &Ingest,
+    events: Vec<Event<'_>>,
+    now: Timestamp,
+    each: Each<'_>,
+) -> Result<usize, BatchRejection> {
+    check_batch_horizon(&events, TIME, now, &ingest.horizon)?;
+    events.iter().for_each(each);
+    Ok(events.len())
 }
 
 /// The mode, as the specification tells them apart: by the media type, and binary when it is another one.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::Serialize;
 use submeter_common::event::{
-    BatchRejection, Event, EventError, Rejection, RejectionCode, check_batch_horizon, parse_batch,
+    BatchRejection, Event, EventError, Rejection, RejectionCode, read_batch,
 };
 use submeter_common::time::Timestamp;
 
@@ -40,33 +40,49 @@ pub(crate) async fn ingest(
         return Err(unsupported(&media_type, "application/json"));
     }
     let (body, _share) = ingest.budget.read(&headers, body).await?;
-    let outcomes = take_whole(&ingest, TIMESTAMP, |now| parse_batch(&body, now)).await?;
+    let read =
+        |now, each: &mut dyn FnMut(&Event<'_>)| read_batch(&body, now, &ingest.horizon, each);
+    let outcomes = take_whole(&ingest, TIMESTAMP, body.len(), read).await?;
     Ok(json(StatusCode::OK, &summary(&outcomes)))
 }
 
-/// Takes all events of a request or none. `time_field` is what the sender calls an event's time.
-pub(crate) async fn take_whole<'a>(
+/// Takes all events of a request or none.
+///
+/// `time_field` is what the sender calls an event's time; `read` hands over the events of the request and says how many
+/// they are.
+pub(crate) async fn take_whole(
     ingest: &Ingest,
     time_field: &str,
-    parse: impl FnOnce(Timestamp) -> Result<Vec<Event<'a>>, BatchRejection>,
+    request_bytes: usize,
+    read: impl Fn(Timestamp, &mut dyn FnMut(&Event<'_>)) -> Result<usize, BatchRejection>,
 ) -> Result<Vec<EventOutcome>, ApiError> {
     let now = ingest.clock.now();
-    let checked = |events: Vec<Event<'a>>| {
-        check_batch_horizon(&events, time_field, now, &ingest.horizon).map(|()| events)
-    };
-    let events = parse(now)
-        .and_then(checked)
-        .inspect_err(|rejection| count(ingest, rejection))?;
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut submission = ingest.pipeline.submission();
     submission.whole = true;
-    for event in &events {
-        submission.push(event);
+    submission.reserve(request_bytes);
+    read(now, &mut |event| submission.push(event))
+        .inspect_err(|rejection| count(ingest, rejection))?;
+    if submission.is_empty() {
+        return Ok(Vec::new());
     }
     match ingest.pipeline.submit(submission).await {
-        Err(SubmitError::TooOld { indices }) => Err(too_old(&events, time_field, &indices)),
+        Err(SubmitError::TooOld { indices }) => {
+            let mut index = 0;
+            let mut errors = Vec::new();
+            // Rare, so the events are read a second time to name them.
+            let events = read(now, &mut |event| {
+                if indices.contains(&index) {
+                    errors.push(too_old(time_field, index, event));
+                }
+                index += 1;
+            })?;
+            Err(match BatchRejection::of_events(events, errors) {
+                Some(rejection) => rejection.into(),
+                None => {
+                    ApiError::internal(&"the pipeline refused events that are not in the request")
+                }
+            })
+        }
         submitted => Ok(submitted?),
     }
 }
@@ -91,19 +107,9 @@ fn summary(outcomes: &[EventOutcome]) -> IngestReply {
     }
 }
 
-fn too_old(events: &[Event<'_>], time_field: &str, indices: &[usize]) -> ApiError {
-    let errors = indices.iter().filter_map(|&index| {
-        let event = events.get(index)?;
-        Some(EventError::new(
-            index,
-            Some(event.event_id.clone().into_owned()),
-            behind_watermark(time_field, event),
-        ))
-    });
-    match BatchRejection::of_events(events.len(), errors.collect()) {
-        Some(rejection) => rejection.into(),
-        None => ApiError::internal(&"the pipeline refused events that are not in the request"),
-    }
+fn too_old(time_field: &str, index: usize, event: &Event<'_>) -> EventError {
+    let id = event.event_id.clone().into_owned();
+    EventError::new(index, Some(id), behind_watermark(time_field, event))
 }
 
 /// Says that an event is within the horizon and still too late: the collector was promised that none so old comes.

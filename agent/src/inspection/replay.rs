@@ -9,7 +9,7 @@ use submeter_common::aggregate::Partial;
 use submeter_common::event::Event;
 use submeter_common::protocol::{Catalog, Receipts};
 
-use crate::aggregate::{MeterIndex, OpenPartials};
+use crate::aggregate::{Account, MeterIndex, OpenPartials};
 use crate::store::key::OpenKey;
 use crate::store::meta::Progress;
 use crate::store::record::Record;
@@ -95,9 +95,10 @@ impl Counting {
             return false;
         };
         let mut matched = false;
+        let mut account = Account::default();
         for metered in self.meters.matching(&event) {
             matched = true;
-            if self.open.observe(metered, &event).is_err() {
+            if self.open.observe(metered, &event, &mut account).is_err() {
                 self.replayed.quarantined += 1;
             }
         }

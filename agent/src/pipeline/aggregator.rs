@@ -11,17 +11,18 @@ mod reclaim;
 mod reseat;
 mod seal;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use submeter_common::event::Event;
+use submeter_common::event::{Event, Value};
 use submeter_common::time::Timestamp;
 
 use super::compactor::Closing;
 use super::queue::Popped;
 use super::shared::{Shared, View, lock};
 use super::work::{Committed, Work};
-use crate::aggregate::{MeterIndex, Metered, OpenPartials};
+use crate::aggregate::{Account, MeterIndex, Metered, OpenPartials};
 use crate::dedup::{Entry, Generation};
 use crate::fail_point::fail_point;
 use crate::store::StoreError;
@@ -183,8 +184,9 @@ impl Aggregator {
     fn count_record(&mut self, seq: u64, bytes: u64, record: &Record<'_>) {
         record.deltas.apply(&mut self.progress.receipts);
         let mut matched = 0;
+        let mut room = Vec::new();
         for (index, event) in (0..).zip(record.events()) {
-            if self.count_event(seq, index, event) {
+            if self.count_event(seq, index, event, &mut room) {
                 matched += 1;
             }
         }
@@ -197,9 +199,15 @@ impl Aggregator {
         self.chunks.add(seq, bytes, record.accepted_at);
     }
 
-    /// Counts one event for every meter that matches it; says whether any does.
-    fn count_event(&mut self, seq: u64, index: u32, bytes: &[u8]) -> bool {
-        let event = match Event::decode(bytes) {
+    /// Counts one event for every meter that matches it; says whether any does. `room` serves one event after another.
+    fn count_event<'a>(
+        &mut self,
+        seq: u64,
+        index: u32,
+        bytes: &'a [u8],
+        room: &mut Vec<(Cow<'a, str>, Value<'a>)>,
+    ) -> bool {
+        let event = match Event::decode_into(bytes, std::mem::take(room)) {
             Ok(event) => event,
             Err(error) => {
                 self.quarantine_event(seq, index, "", error.to_string(), bytes);
@@ -208,15 +216,17 @@ impl Aggregator {
         };
         let mut matched = false;
         let mut failed = Vec::new();
+        let mut account = Account::default();
         for metered in self.meters.matching(&event) {
             matched = true;
-            if let Err(error) = self.open.observe(metered, &event) {
+            if let Err(error) = self.open.observe(metered, &event, &mut account) {
                 failed.push((metered.clone(), error));
             }
         }
         for (metered, error) in failed {
             self.quarantine_share(seq, index, &metered, error.to_string(), bytes);
         }
+        *room = event.into_room();
         matched
     }
 

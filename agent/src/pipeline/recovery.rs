@@ -264,12 +264,13 @@ impl Aggregator {
         let mut ids = Vec::new();
         for (index, bytes) in (0..).zip(record.events()) {
             // What does not read back goes to quarantine when it is counted.
-            let Ok(event) = Event::decode(bytes) else {
+            let (Ok(event), Ok(payload)) = (Event::decode(bytes), Event::encoded_payload(bytes))
+            else {
                 continue;
             };
             let entry = Entry {
                 fingerprint: shared.fingerprinter.id(&event.event_id),
-                payload: shared.fingerprinter.payload(&event),
+                payload: shared.fingerprinter.payload(&event, payload),
                 location: Location::new(seq, index).as_u64(),
             };
             dedup.remember(entry);

@@ -60,13 +60,18 @@ impl Submission {
 
     /// Encodes and fingerprints one event.
     pub fn push(&mut self, event: &Event<'_>) {
-        record::push_event(&mut self.arena, |arena| event.encode(arena));
+        let payload = record::push_event(&mut self.arena, |arena| event.encode(arena));
         self.items.push(Item {
             fingerprint: self.fingerprinter.id(&event.event_id),
-            payload: self.fingerprinter.payload(event),
+            payload: self.fingerprinter.payload(event, &self.arena[payload]),
             timestamp: event.timestamp,
             end: self.arena.len(),
         });
+    }
+
+    /// Makes room for the events of a request of so many bytes: their journal form is about half as long.
+    pub fn reserve(&mut self, request_bytes: usize) {
+        self.arena.reserve(request_bytes * 3 / 4);
     }
 
     /// How many events were pushed.

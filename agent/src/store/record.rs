@@ -16,14 +16,15 @@ const FIXED_BYTES: usize = 1 + 8 + 4 + 4;
 /// Most events in one record, so that an event's place in the journal packs into 64 bits.
 pub(crate) const RECORD_EVENTS_MAX: usize = 1 << 20;
 
-/// Appends one event's frame to an arena: its length, then what `write` appends.
-pub(crate) fn push_event(arena: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+/// Appends one event's frame to an arena: its length, then what `write` appends. Answers what `write` answers.
+pub(crate) fn push_event<T>(arena: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let start = arena.len();
     arena.extend_from_slice(&[0; 4]);
-    write(arena);
+    let written = write(arena);
     // An event is bounded by its limits to some 100 KiB.
     let length = u32::try_from(arena.len() - start - 4).expect("an event is shorter than 4 GiB");
     arena[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    written
 }
 
 /// Builds a record around the framed events of a group commit.

@@ -1,38 +1,48 @@
 //! Requests of many events: one fast pass when all are good, a second one that finds every fault
 //! when some are not.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use hashbrown::HashSet;
 use serde_json::value::RawValue;
 
 use super::{
-    BatchRejection, Event, EventError, Horizon, Rejection, RejectionCode, parse::EventSeed,
+    BatchRejection, Event, EventError, Horizon, Rejection, RejectionCode, metadata::Metadata,
+    scanner::Scanner,
 };
 use crate::{
-    json::{Fields, Json, Key, elements},
+    json::{Fields, Json, elements},
     limits::{EVENTS_PER_REQUEST_MAX, ID_BYTES_MAX},
     time::Timestamp,
 };
 
-/// Reads `{"events":[…]}` as a whole: every event is good, or the request is refused.
+/// Reads `{"events":[…]}` as a whole: every event is good, within the horizon and there once, or the request is refused.
 ///
-/// The horizon is not checked here; see [`check_batch_horizon`].
+/// Events are handed to `each` as they are read, in order; how many, is returned. On a refusal some may have been
+/// handed over: they are to be forgotten.
 ///
 /// # Errors
 /// A request that is no such JSON, holds no or too many events, or any event that is refused, each
 /// listed.
-pub fn parse_batch(body: &[u8], now: Timestamp) -> Result<Vec<Event<'_>>, BatchRejection> {
+pub fn read_batch<'a>(
+    body: &'a [u8],
+    now: Timestamp,
+    horizon: &Horizon,
+    mut each: impl FnMut(&Event<'a>),
+) -> Result<usize, BatchRejection> {
     let text = utf8(body)?;
-    let events = match read_batch(text, now) {
-        Ok(events) => events,
-        Err(error) => return Err(diagnose(text, now, &error)),
+    let mut count = 0;
+    let mut counted = |event: &Event<'a>| {
+        each(event);
+        count += 1;
     };
-    let duplicates = duplicate_ids(&events);
-    match BatchRejection::of_events(events.len(), duplicates) {
-        None => Ok(events),
-        Some(rejection) => Err(rejection),
+    if scan(text, now, horizon, &mut counted).is_none() {
+        let handed = count;
+        let events = read_thoroughly(text, now, horizon)?;
+        events.iter().skip(handed).for_each(&mut each);
+        count = events.len();
     }
+    Ok(count)
 }
 
 /// One event's result in a request that is answered per event: its id where it was refused but
@@ -84,14 +94,10 @@ pub fn check_batch_horizon(
 ) -> Result<(), BatchRejection> {
     let outside = |(index, event): (usize, &Event<'_>)| {
         let rejection = horizon.check(field, event.timestamp, now).err()?;
-        Some(EventError::new(
-            index,
-            Some(event.event_id.clone().into_owned()),
-            rejection,
-        ))
+        Some(of_event(index, event, rejection))
     };
     let errors = events.iter().enumerate().filter_map(outside).collect();
-    BatchRejection::of_events(events.len(), errors).map_or(Ok(()), Err)
+    refuse(events.len(), errors)
 }
 
 /// The `event_id` of a refused event, if it is a JSON object with one that may be repeated in a
@@ -133,8 +139,90 @@ pub(super) fn check_count(count: usize) -> Result<(), BatchRejection> {
     ))
 }
 
+/// The short way: hands over event after event, and stops at the first thing that is odd or wrong.
+fn scan<'a>(
+    text: &'a str,
+    now: Timestamp,
+    horizon: &Horizon,
+    each: &mut impl FnMut(&Event<'a>),
+) -> Option<()> {
+    let mut scanner = Scanner::new(text);
+    scanner.take(b'{')?;
+    scanner.key("events")?;
+    scanner.take(b'[')?;
+    let mut ids = HashSet::new();
+    let mut room = Vec::new();
+    loop {
+        let event = next_event(&mut scanner, now, room)?;
+        event.check_horizon(now, horizon).ok()?;
+        if ids.len() == EVENTS_PER_REQUEST_MAX || !ids.insert(event.event_id.clone()) {
+            return None;
+        }
+        each(&event);
+        room = event.into_room();
+        match scanner.next()? {
+            b',' => {}
+            b']' => break,
+            _ => return None,
+        }
+    }
+    scanner.take(b'}')?;
+    scanner.is_at_end().then_some(())
+}
+
+/// One event of a batch; one that is written oddly does not slow down the others.
+fn next_event<'a>(
+    scanner: &mut Scanner<'a>,
+    now: Timestamp,
+    room: Metadata<'a>,
+) -> Option<Event<'a>> {
+    let rest = scanner.rest();
+    let mut ahead = Scanner::new(rest);
+    if let Some(event) = ahead.event(now, room) {
+        scanner.skip(rest.len() - ahead.rest().len());
+        return Some(event);
+    }
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+    let raw = values.next()?.ok()?;
+    scanner.skip(values.byte_offset());
+    Event::parse(raw.get(), now).ok()
+}
+
+/// The thorough way: finds everything that is wrong.
+fn read_thoroughly<'a>(
+    text: &'a str,
+    now: Timestamp,
+    horizon: &Horizon,
+) -> Result<Vec<Event<'a>>, BatchRejection> {
+    let Fields(fields) = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    let raw = events_of(&fields)?;
+    check_count(raw.len())?;
+    let (mut events, mut errors) = (Vec::with_capacity(raw.len()), Vec::new());
+    for (index, raw) in raw.iter().enumerate() {
+        match Event::parse(raw.get(), now) {
+            Ok(event) => events.push(event),
+            Err(rejection) => {
+                errors.push(EventError::new(
+                    index,
+                    readable_event_id(raw.get()),
+                    rejection,
+                ));
+            }
+        }
+    }
+    // Each kind of fault is looked for among events that are free of the kinds before.
+    refuse(raw.len(), errors)?;
+    refuse(events.len(), repeated_ids(&events))?;
+    check_batch_horizon(&events, "timestamp", now, horizon)?;
+    Ok(events)
+}
+
+fn refuse(events: usize, errors: Vec<EventError>) -> Result<(), BatchRejection> {
+    BatchRejection::of_events(events, errors).map_or(Ok(()), Err)
+}
+
 /// Every event that repeats the id of an earlier one.
-fn duplicate_ids(events: &[Event<'_>]) -> Vec<EventError> {
+fn repeated_ids(events: &[Event<'_>]) -> Vec<EventError> {
     let mut first = HashMap::with_capacity(events.len());
     let mut errors = Vec::new();
     for (index, event) in events.iter().enumerate() {
@@ -145,34 +233,14 @@ fn duplicate_ids(events: &[Event<'_>]) -> Vec<EventError> {
             );
             let rejection =
                 Rejection::new(RejectionCode::DuplicateEventId, Some("event_id"), message);
-            errors.push(EventError::new(
-                index,
-                Some(event.event_id.clone().into_owned()),
-                rejection,
-            ));
+            errors.push(of_event(index, event, rejection));
         }
     }
     errors
 }
 
-/// The slow way: finds what the fast way stumbled over, and everything else that is wrong.
-fn diagnose(text: &str, now: Timestamp, stumbled: &serde_json::Error) -> BatchRejection {
-    let refused = || -> Result<Option<BatchRejection>, BatchRejection> {
-        let Fields(fields) = serde_json::from_str(text).map_err(|error| malformed(&error))?;
-        let events = events_of(&fields)?;
-        check_count(events.len())?;
-        let each = events
-            .iter()
-            .map(|event| parse_one(event.get(), now))
-            .enumerate();
-        let errors =
-            each.filter_map(|(index, (id, read))| Some(EventError::new(index, id, read.err()?)));
-        Ok(BatchRejection::of_events(events.len(), errors.collect()))
-    };
-    match refused() {
-        Err(rejection) | Ok(Some(rejection)) => rejection,
-        Ok(None) => malformed(stumbled),
-    }
+fn of_event(index: usize, event: &Event<'_>, rejection: Rejection) -> EventError {
+    EventError::new(index, Some(event.event_id.clone().into_owned()), rejection)
 }
 
 fn events_of<'a>(
@@ -214,85 +282,4 @@ fn events_of<'a>(
         return of(RejectionCode::InvalidField, message);
     }
     Ok(events)
-}
-
-/// The fast way: no intermediate form, stops at the first fault without saying much.
-fn read_batch(text: &str, now: Timestamp) -> Result<Vec<Event<'_>>, serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let events = BatchSeed { now }.deserialize(&mut reader)?;
-    reader.end()?;
-    Ok(events)
-}
-
-struct BatchSeed {
-    now: Timestamp,
-}
-
-impl<'de> DeserializeSeed<'de> for BatchSeed {
-    type Value = Vec<Event<'de>>;
-
-    fn deserialize<D: de::Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for BatchSeed {
-    type Value = Vec<Event<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with a list of events")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut events = None;
-        while let Some(Key(key)) = map.next_key()? {
-            if key != "events" || events.is_some() {
-                return Err(de::Error::custom("unexpected field"));
-            }
-            events = Some(map.next_value_seed(EventsSeed { now: self.now })?);
-        }
-        events
-            .filter(|events| !events.is_empty())
-            .ok_or_else(|| de::Error::custom("no events"))
-    }
-}
-
-struct EventsSeed {
-    now: Timestamp,
-}
-
-impl<'de> DeserializeSeed<'de> for EventsSeed {
-    type Value = Vec<Event<'de>>;
-
-    fn deserialize<D: de::Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for EventsSeed {
-    type Value = Vec<Event<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let (mut events, mut reason) = (Vec::new(), None);
-        while let Some(event) = seq.next_element_seed(EventSeed {
-            now: self.now,
-            reason: &mut reason,
-        })? {
-            if events.len() == EVENTS_PER_REQUEST_MAX {
-                return Err(de::Error::custom("too many events"));
-            }
-            events.push(event);
-        }
-        Ok(events)
-    }
 }

@@ -1,7 +1,7 @@
-//! From JSON to an event in one pass, borrowed, and with the reason when it is refused.
+//! From JSON to an event, borrowed, and with the reason when it is refused.
 //!
-//! The one implementation of the rules serves the fast way and the diagnosing way alike: the
-//! visitor leaves its reason in a slot beside serde's error, which carries only text.
+//! What is written plainly is taken by the `scanner`; everything else is read here by serde. The visitor leaves its
+//! reason in a slot beside serde's error, which carries only text.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     Event, Rejection, RejectionCode,
     metadata::{Metadata, MetadataSeed},
+    scanner::Scanner,
 };
 use crate::{
     id::check_id,
@@ -20,6 +21,15 @@ use crate::{
 };
 
 pub(super) fn parse(json: &str, now: Timestamp) -> Result<Event<'_>, Rejection> {
+    let mut scanner = Scanner::new(json);
+    match scanner.event(now, Vec::new()) {
+        Some(event) if scanner.is_at_end() => Ok(event),
+        _ => parse_thoroughly(json, now),
+    }
+}
+
+/// Reads whatever JSON has to offer, and says why an event is refused.
+pub(super) fn parse_thoroughly(json: &str, now: Timestamp) -> Result<Event<'_>, Rejection> {
     let mut reason = None;
     let mut reader = serde_json::Deserializer::from_str(json);
     let read = EventSeed {
@@ -41,9 +51,9 @@ pub(super) fn malformed(field: Option<&str>, message: String) -> Rejection {
 }
 
 /// Reads one event; a rule that is broken is told in `reason`.
-pub(super) struct EventSeed<'s> {
-    pub(super) now: Timestamp,
-    pub(super) reason: &'s mut Option<Rejection>,
+struct EventSeed<'s> {
+    now: Timestamp,
+    reason: &'s mut Option<Rejection>,
 }
 
 impl<'de> DeserializeSeed<'de> for EventSeed<'_> {

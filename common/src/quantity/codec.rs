@@ -12,7 +12,7 @@ use bincode::{
 };
 use ethnum::{I256, U256};
 
-use super::{Quantity, SCALE, reduce::reduce};
+use super::{POWERS_OF_TEN, Quantity, SCALE, reduce::reduce};
 use crate::bytes::{CodecError, Reader};
 
 /// In the first byte: below zero.
@@ -73,6 +73,13 @@ impl Quantity {
             return Err(invalid().into());
         }
         let magnitude = read_magnitude(&mut next)?;
+        if let Ok(word) = u64::try_from(magnitude)
+            && word != 0
+            && (scale == 0 || !word.is_multiple_of(10))
+        {
+            let short = Quantity::from_scaled(word, scale);
+            return Ok(if negative { Quantity(-short.0) } else { short });
+        }
         let canonical = match (magnitude == U256::ZERO, scale) {
             (true, _) => scale == 0 && !negative,
             (false, 0) => true,
@@ -82,7 +89,7 @@ impl Quantity {
             return Err(invalid().into());
         }
         let mantissa = magnitude
-            .checked_mul(power_of_ten(SCALE - scale))
+            .checked_mul(U256::new(POWERS_OF_TEN[SCALE - scale]))
             .and_then(|m| I256::try_from(m).ok());
         let mantissa = mantissa.ok_or_else(invalid)?;
         Ok(Quantity(if negative { -mantissa } else { mantissa }))
@@ -130,20 +137,6 @@ fn is_multiple_of_ten(magnitude: U256) -> bool {
         Ok(narrow) => narrow.is_multiple_of(10),
         Err(_) => magnitude % U256::from(10u8) == U256::ZERO,
     }
-}
-
-/// `power` is at most 36.
-fn power_of_ten(power: usize) -> U256 {
-    const POWERS: [u128; SCALE + 1] = {
-        let mut powers = [1u128; SCALE + 1];
-        let mut power = 1;
-        while power <= SCALE {
-            powers[power] = powers[power - 1] * 10;
-            power += 1;
-        }
-        powers
-    };
-    U256::new(POWERS[power])
 }
 
 /// Lets one reader serve both byte sources.

@@ -1,4 +1,4 @@
-//! From digits to a mantissa, without allocation; whole numbers below 2^63 take a short way.
+//! From digits to a mantissa, without allocation; up to 18 digits take a short way.
 
 use ethnum::I256;
 
@@ -21,21 +21,29 @@ pub(super) fn parse(text: &[u8], exponent: Exponent) -> Result<Quantity, Quantit
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
     };
-    let magnitude = match short_integer(digits) {
-        Some(value) => Quantity::from_u64(value).0,
+    let magnitude = match short(digits) {
+        Some(quantity) => quantity.0,
         None => Decimal::split(digits, exponent)?.mantissa()?,
     };
     Ok(Quantity(if negative { -magnitude } else { magnitude }))
 }
 
-fn short_integer(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > SHORT_DIGITS_MAX {
+/// Digits with or without a fraction, few enough for one word.
+fn short(text: &[u8]) -> Option<Quantity> {
+    if text.len() > SHORT_DIGITS_MAX {
         return None;
     }
-    digits.iter().try_fold(0u64, |value, byte| {
+    let (whole, rest) = leading_digits(text);
+    let fraction = match rest {
+        [] => rest,
+        [b'.', fraction @ ..] if !fraction.is_empty() => fraction,
+        _ => return None,
+    };
+    let value = whole.iter().chain(fraction).try_fold(0u64, |value, byte| {
         byte.is_ascii_digit()
             .then(|| value * 10 + u64::from(byte - b'0'))
-    })
+    })?;
+    (!whole.is_empty()).then(|| Quantity::from_scaled(value, fraction.len()))
 }
 
 /// The parts of `12.50e3`, checked to be digits.

@@ -10,7 +10,7 @@ use submeter_common::event::Event;
 use submeter_common::id::MeterId;
 
 use super::Aggregator;
-use crate::aggregate::Metered;
+use crate::aggregate::{Account, Metered};
 use crate::fail_point::fail_point;
 use crate::store::StoreError;
 use crate::store::record::Record;
@@ -127,7 +127,7 @@ impl Aggregator {
                 let named = metered.meter.event_name == event.event_name;
                 if named
                     && metered.meter.matches(&event)
-                    && let Err(error) = self.open.observe(metered, &event)
+                    && let Err(error) = self.open.observe(metered, &event, &mut Account::default())
                 {
                     self.quarantine_share(seq, index, metered, error.to_string(), bytes);
                 }
