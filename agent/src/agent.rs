@@ -87,7 +87,8 @@ impl Agent {
         check_secret_files(config)?;
         let token = ingest_token(config)?;
         let timeout = config.collector_timeout.0;
-        let client = CollectorClient::new(&config.collector, key_source(config), timeout)
+        let (key, tls) = (key_source(config), config.tls_files());
+        let client = CollectorClient::new(&config.collector, key, timeout, tls)
             .map_err(StartError::Config)?;
         warn_of_plain_http(&config.collector);
         telemetry::metrics();
@@ -313,6 +314,7 @@ fn key_source(config: &Config) -> KeySource {
     match (&config.key, &config.key_file) {
         (Some(key), _) => KeySource::Fixed(key.clone()),
         (None, Some(path)) => KeySource::File(path.clone()),
+        (None, None) if config.tls_key_file.is_some() => KeySource::Certificate,
         (None, None) => KeySource::Missing,
     }
 }

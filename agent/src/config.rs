@@ -32,6 +32,7 @@ pub use units::{Bytes, Span};
 
 use crate::pipeline::StoreConfig;
 use crate::telemetry::LogFormat;
+use crate::tls::TlsFiles;
 
 /// Every setting of the agent with its default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,6 +52,12 @@ pub struct Config {
     pub collector_timeout: Span,
     /// File holding the collector's API key (scope `agent`). Read again whenever the collector refuses the key.
     pub key_file: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities that the collector's certificate may come from, instead of the system's.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Certificate (PEM, with its chain) that is shown to a collector that asks for one. Read again when it changes.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Private key (PEM) of `tls_cert_file`.
+    pub tls_key_file: Option<PathBuf>,
     /// File holding the token that applications and commands must send as `Authorization: Bearer`. None: no token.
     pub ingest_token_file: Option<PathBuf>,
     /// Further names clients may use in `Host` and `Origin`, beside loopback names and the listen address.
@@ -122,6 +129,9 @@ impl Default for Config {
             // The largest frame is 16 MiB: it fits into a minute on a line of 3 Mbit/s.
             collector_timeout: Span::seconds(60),
             key_file: None,
+            tls_ca_file: None,
+            tls_cert_file: None,
+            tls_key_file: None,
             ingest_token_file: None,
             allowed_hosts: Vec::new(),
             log_format: LogFormat::Human,
@@ -199,11 +209,21 @@ impl Config {
         store
     }
 
+    /// What is trusted and shown on the way to the collector.
+    pub fn tls_files(&self) -> TlsFiles {
+        TlsFiles {
+            ca: self.tls_ca_file.clone(),
+            certificate: self.tls_cert_file.clone(),
+            key: self.tls_key_file.clone(),
+        }
+    }
+
     /// The files that hold secrets, by setting.
     pub(crate) fn secret_files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         [
             ("key_file", &self.key_file),
             ("ingest_token_file", &self.ingest_token_file),
+            ("tls_key_file", &self.tls_key_file),
         ]
         .into_iter()
         .filter_map(|(setting, path)| Some((setting, path.as_deref()?)))
@@ -232,6 +252,23 @@ impl Config {
         }
     }
 
+    fn tls_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
+            problems.push(
+                "tls_cert_file and tls_key_file belong together, expected both or none".to_owned(),
+            );
+        }
+        let set = self.tls_ca_file.is_some() || self.tls_cert_file.is_some();
+        if set && self.collector.starts_with("http://") {
+            problems.push(
+                "tls_ca_file and tls_cert_file are for TLS, expected collector to begin with https://"
+                    .to_owned(),
+            );
+        }
+        problems
+    }
+
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.horizon_past.0.saturating_add(self.horizon_future.0) > self.dedup_retention.0 {
@@ -243,6 +280,7 @@ impl Config {
         if let Err(problem) = check_collector(&self.collector) {
             problems.push(problem);
         }
+        problems.extend(self.tls_problems());
         problems.extend(self.unix_socket.as_deref().and_then(check_socket_path));
         problems.extend(
             self.allowed_hosts

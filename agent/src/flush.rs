@@ -10,6 +10,7 @@ mod client;
 mod retry_after;
 mod schedule;
 mod session;
+mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

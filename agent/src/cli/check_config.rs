@@ -31,6 +31,9 @@ fn key(config: &Config) -> String {
     match (&config.key, &config.key_file) {
         (Some(_), _) => "from SUBMETER_AGENT_KEY".to_owned(),
         (None, Some(path)) => format!("from {}", path.display()),
+        (None, None) if config.tls_key_file.is_some() => {
+            "none; the client certificate says who this is".to_owned()
+        }
         (None, None) => "none; events are accepted and kept, but not sent".to_owned(),
     }
 }

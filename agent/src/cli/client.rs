@@ -1,6 +1,7 @@
 //! The running agent as its commands see it: where it is, and one call at a time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -84,11 +85,13 @@ impl Target {
             })?),
             None => config.ingest_token,
         };
-        let mut http = crate::tls::client_builder().timeout(CALL_TIMEOUT);
-        let mut base = base;
-        if let Some(path) = base.strip_prefix("unix:") {
+        let (base, socket) = match base.strip_prefix("unix:") {
+            Some(path) => ("http://localhost".to_owned(), Some(PathBuf::from(path))),
+            None => (base, None),
+        };
+        let mut http = crate::tls::client_builder(&base).timeout(CALL_TIMEOUT);
+        if let Some(path) = socket {
             http = http.unix_socket(path);
-            base = "http://localhost".to_owned();
         }
         let http = http.build().map_err(anyhow::Error::from)?;
         Ok(AgentClient {

@@ -112,6 +112,24 @@ fn the_effective_settings_read_back_as_a_file() {
 }
 
 #[test]
+fn certificates_come_whole_and_for_tls() {
+    for (toml, problems) in [
+        ("tls_cert_file = \"a\"\ncollector = \"https://c\"", 1),
+        ("tls_key_file = \"a\"\ncollector = \"https://c\"", 1),
+        ("tls_ca_file = \"a\"", 1),
+        ("tls_cert_file = \"a\"", 2),
+        (
+            "tls_ca_file = \"a\"\ntls_cert_file = \"a\"\ntls_key_file = \"a\"\ncollector = \"https://c\"",
+            0,
+        ),
+    ] {
+        let (_file, sources) = sources(toml, &[], &[]);
+        let found = Config::load(&sources).map_or_else(|error| error.problems, |_| Vec::new());
+        assert_eq!(found.len(), problems, "{toml}: {found:?}");
+    }
+}
+
+#[test]
 fn names_that_could_never_match_are_refused() {
     for host in ["meter.local", "localhost", "10.0.0.7", "[fd00::7]", "x-1.y"] {
         assert_eq!(check_host(host), None, "{host}");

@@ -20,10 +20,9 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::retry_after::retry_after;
+use super::transport::Transport;
 use crate::config::Secret;
-
-/// Time to reach the collector.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::tls::TlsFiles;
 
 /// Longest reply: a catalog of many thousand meters.
 const REPLY_BYTES_MAX: usize = 64 << 20;
@@ -92,15 +91,18 @@ pub enum KeySource {
     Fixed(Secret),
     /// From a file.
     File(PathBuf),
+    /// No key: a client certificate says who this is.
+    Certificate,
     /// Nowhere.
     Missing,
 }
 
 impl KeySource {
-    fn read(&self) -> Result<Secret, CallError> {
+    fn read(&self) -> Result<Option<Secret>, CallError> {
         match self {
-            Self::Fixed(key) => Ok(key.clone()),
-            Self::File(path) => Secret::read(path).map_err(CallError::NoKey),
+            Self::Fixed(key) => Ok(Some(key.clone())),
+            Self::File(path) => Secret::read(path).map(Some).map_err(CallError::NoKey),
+            Self::Certificate => Ok(None),
             Self::Missing => Err(CallError::NoKey(
                 "set key_file (--key-file) or SUBMETER_AGENT_KEY".to_owned(),
             )),
@@ -111,7 +113,7 @@ impl KeySource {
 /// A client of one collector.
 #[derive(Clone, Debug)]
 pub struct CollectorClient {
-    http: reqwest::Client,
+    transport: Transport,
     base: String,
     key: KeySource,
     /// A connection that brought a foreign reply is out of step: until a call is answered rightly, none is used twice.
@@ -127,14 +129,14 @@ struct Call {
 impl CollectorClient {
     /// A client for the collector at `base`; a path prefix in it is kept. A call takes at most `timeout`. The error is a fault
     /// of the TLS set-up.
-    pub fn new(base: &str, key: KeySource, timeout: Duration) -> Result<Self, String> {
-        let http = crate::tls::client_builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(timeout)
-            .build()
-            .map_err(|error| chain(&error))?;
+    pub fn new(
+        base: &str,
+        key: KeySource,
+        timeout: Duration,
+        tls: TlsFiles,
+    ) -> Result<Self, String> {
         Ok(Self {
-            http,
+            transport: Transport::new(base, timeout, tls)?,
             base: base.trim_end_matches('/').to_owned(),
             key,
             out_of_step: Arc::default(),
@@ -185,15 +187,18 @@ impl CollectorClient {
 
     fn call(&self, method: Method, path: &str) -> Result<Call, CallError> {
         let key = self.key.read()?;
-        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .map_err(|_| CallError::NoKey("the key cannot stand in a header".to_owned()))?;
-        authorization.set_sensitive(true);
         let name = Uuid::new_v4().to_string();
         let mut request = self
-            .http
+            .transport
+            .client()
             .request(method, format!("{}{path}", self.base))
-            .header(AUTHORIZATION, authorization)
             .header(CALL_HEADER, &name);
+        if let Some(key) = key {
+            let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))
+                .map_err(|_| CallError::NoKey("the key cannot stand in a header".to_owned()))?;
+            authorization.set_sensitive(true);
+            request = request.header(AUTHORIZATION, authorization);
+        }
         if self.out_of_step.load(Ordering::Relaxed) {
             request = request.header(CONNECTION, "close");
         }
@@ -310,7 +315,7 @@ fn quote(body: &[u8]) -> String {
 }
 
 /// An error with all its causes on one line: reqwest's own says only that sending failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -12,4 +12,5 @@ mod harness;
 mod imports;
 mod lifecycle;
 mod secrets;
+mod tls;
 mod unix_socket;
