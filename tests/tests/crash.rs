@@ -1,88 +1,11 @@
-//! Is everything that was acknowledged still there after a `kill -9`, at any moment?
-
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+//! What does an agent do that comes back after a crash while something else has changed?
+//!
+//! (`crash_loop` kills at random moments, `crash_points` at every named step.)
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use submeter_tests::builders;
-use submeter_tests::system::{Api, Outcome, PATIENCE, System, eventually};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_killed_again_and_again_loses_and_repeats_nothing() -> Result<()> {
-    let system = System::start("").await?;
-    let api = system.collector.api().clone();
-    let meter = sum_meter(&api).await?;
-    // Seals, checkpoints and flushes often, so that kills fall into all of them.
-    let settings = "flush_interval = \"50ms\"\ncheckpoint_interval = \"50ms\"";
-    let mut agent = system.agent("agent", settings).await?;
-    let next = AtomicU64::new(0);
-    let clients: Vec<Api> = vec![agent.api().clone(); 4];
-    let end = tokio::time::Instant::now() + Duration::from_secs(6);
-    let send = async |client: &Api| {
-        while tokio::time::Instant::now() < end {
-            let batch = next.fetch_add(1, Ordering::Relaxed);
-            retry_until_acknowledged(client, batch).await?;
-        }
-        anyhow::Ok(())
-    };
-    let crashes = async {
-        for wait in [300, 40, 700, 5, 150, 400, 90, 250] {
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            agent.crash_and_start().await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(
-        send(&clients[0]),
-        send(&clients[1]),
-        send(&clients[2]),
-        send(&clients[3]),
-        crashes
-    )?;
-
-    ensure!(agent.drain().await? == Outcome::Drained);
-    let batches = next.load(Ordering::Relaxed);
-    ensure!(batches > 20, "only {batches} batches were sent");
-    let usage = usage(&api, &meter).await?;
-    ensure!(
-        usage["events"] == batches * BATCH,
-        "{batches} batches: {usage}"
-    );
-    // The values 0, 1, 2, … of all events: their sum tells a lost one from a repeated one.
-    let events = batches * BATCH;
-    ensure!(usage["quantity"] == sum_below(events), "{usage}");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_collector_killed_again_and_again_counts_each_frame_once() -> Result<()> {
-    let mut system = System::start("").await?;
-    let meter = sum_meter(system.collector.api()).await?;
-    let agent = system.agent("agent", "flush_interval = \"50ms\"").await?;
-    let mut batches = 0;
-    for wait in [200, 30, 350, 5, 120] {
-        for _ in 0..10 {
-            retry_until_acknowledged(agent.api(), batches).await?;
-            batches += 1;
-        }
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        system.collector.kill()?;
-        retry_until_acknowledged(agent.api(), batches).await?;
-        batches += 1;
-        system.collector.start_again().await?;
-    }
-    let api = system.collector.api().clone();
-    let events = batches * BATCH;
-    eventually("everything to arrive", PATIENCE, || async {
-        agent.flush().await?;
-        let usage = usage(&api, &meter).await?;
-        ensure!(usage["events"] == events, "{events} events: {usage}");
-        ensure!(usage["quantity"] == sum_below(events), "{usage}");
-        Ok(())
-    })
-    .await
-}
+use submeter_tests::system::{Api, PATIENCE, System, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_starts_and_counts_while_the_collector_is_away() -> Result<()> {
@@ -166,11 +89,6 @@ async fn retry_until_acknowledged(client: &Api, batch: u64) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// The sum of the values of the first `events` events, as the collector writes it.
-fn sum_below(events: u64) -> Value {
-    json!((events * (events - 1) / 2).to_string())
 }
 
 fn event(number: u64) -> Value {

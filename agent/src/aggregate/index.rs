@@ -26,6 +26,9 @@ pub(crate) struct Metered {
 /// The meters in force, by event name.
 #[derive(Default, Debug)]
 pub(crate) struct MeterIndex {
+    /// All meters of the catalog, each as if it were active: one that was archived counts nothing new, but its past may
+    /// still be on its way.
+    by_id: HashMap<MeterId, Metered>,
     by_event_name: HashMap<String, Vec<Metered>>,
     /// Slots outlive catalogs: an open partial may belong to a meter that is gone.
     ids: Vec<MeterId>,
@@ -38,18 +41,23 @@ impl MeterIndex {
     /// Puts these meters in force instead of the ones before; archived ones count nothing new.
     pub(crate) fn replace(&mut self, meters: &[Meter]) {
         self.by_event_name.clear();
+        self.by_id.clear();
         for meter in meters {
-            let slot = self.slot_on(&meter.id, Some(&meter.event_name));
+            let active = Meter {
+                archived: false,
+                ..meter.clone()
+            };
+            let metered = Metered {
+                slot: self.slot_on(&meter.id, Some(&meter.event_name)),
+                meter: Arc::new(active),
+            };
             if !meter.archived {
-                let metered = Metered {
-                    slot,
-                    meter: Arc::new(meter.clone()),
-                };
                 self.by_event_name
                     .entry(meter.event_name.clone())
                     .or_default()
-                    .push(metered);
+                    .push(metered.clone());
             }
+            self.by_id.insert(meter.id.clone(), metered);
         }
     }
 
@@ -65,12 +73,9 @@ impl MeterIndex {
             .filter(|metered| metered.meter.matches(event))
     }
 
-    /// A meter in force by its id.
+    /// A meter of the catalog by its id, archived or not.
     pub(crate) fn get(&self, id: &MeterId) -> Option<&Metered> {
-        self.by_event_name
-            .values()
-            .flatten()
-            .find(|metered| metered.meter.id == *id)
+        self.by_id.get(id)
     }
 
     /// The numbers of a meter, given at first sight and for ever.

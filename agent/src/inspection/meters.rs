@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use submeter_common::meter::Aggregation;
+use submeter_common::time::Timestamp;
 
 use super::partials::walk_open;
 use super::{InspectError, Inspection, Parameters, Question};
@@ -44,6 +45,9 @@ pub(crate) struct MeterItem {
     pub(crate) open_partials: u64,
     /// Journal records from before the meter that it has yet to count; 0: it is up to date.
     pub(crate) backfill_records: u64,
+    /// It came when the journal no longer held everything: what was accepted before this it does not count. None: it
+    /// counts everything this state directory ever accepted.
+    pub(crate) counts_since: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -123,6 +127,7 @@ impl MeterItem {
             backfill_records: missed
                 .map(|gap| gap.to.saturating_sub(gap.from).saturating_add(1))
                 .sum(),
+            counts_since: coverage.counts_since,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use submeter_common::limits::{FRAME_ROWS_MAX, HORIZON_FUTURE_DEFAULT, HORIZON_PAST_DEFAULT};
 
 use super::OpenError;
+use crate::fail_point::squeezed;
 
 /// Settings of the agent's durable core.
 #[derive(Clone, Debug)]
@@ -123,15 +124,6 @@ impl StoreConfig {
             ));
         }
         Ok(())
-    }
-}
-
-/// A program that dies at fail points lives on small budgets, so that it comes by every one of them within seconds.
-const fn squeezed(budget: usize, small: usize) -> usize {
-    if cfg!(feature = "fail-points") {
-        small
-    } else {
-        budget
     }
 }
 

@@ -140,6 +140,28 @@ pub(crate) struct Coverage {
     pub(crate) vanished_after: Option<u64>,
     /// Events that it has counted in sealed frames.
     pub(crate) sealed_events: u64,
+    /// When the oldest event was accepted that it counts or will count, if the journal no longer held older ones when it
+    /// came.
+    pub(crate) counts_since: Option<Timestamp>,
+}
+
+impl Coverage {
+    /// Notes that the records `from..=to` are not counted.
+    pub(crate) fn miss(&mut self, from: u64, to: u64) {
+        if from <= to {
+            self.gaps.push(Gap { from, to });
+        }
+    }
+
+    /// Gives up what is missing before the record `first`, the oldest that is retained; says whether anything was.
+    pub(crate) fn is_cut_off_before(&mut self, first: u64) -> bool {
+        let cut = self.gaps.iter().any(|gap| gap.from < first);
+        for gap in &mut self.gaps {
+            gap.from = gap.from.max(first);
+        }
+        self.gaps.retain(|gap| gap.from <= gap.to);
+        cut
+    }
 }
 
 /// The open dedup generation: its number, and when it began.
@@ -166,6 +188,8 @@ pub(crate) struct Progress {
     pub(crate) watermark: Option<Timestamp>,
     /// Its receipts.
     pub(crate) sealed_receipts: Receipts,
+    /// The catalog it vouches for.
+    pub(crate) sealed_catalog: u64,
     /// Says whether it was a farewell.
     pub(crate) farewell: bool,
     /// No event older than this is accepted outside an import; never goes back.
@@ -192,6 +216,7 @@ impl Progress {
             sealed_at: None,
             watermark: None,
             sealed_receipts: Receipts::default(),
+            sealed_catalog: 0,
             farewell: false,
             floor: Timestamp::from_micros(0),
             generation: None,

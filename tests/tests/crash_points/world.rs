@@ -122,8 +122,9 @@ impl World {
             batches.send(agent.api()).await?;
         }
         agent.flush().await?;
-        let meters = BatchMeters::create(self.system.collector.api(), event_name).await?;
         agent.kill()?;
+        let api = self.system.collector.api();
+        let meters = BatchMeters::create(api, event_name).await?;
         agent.spawn_doomed(point)?;
         agent.dead_at(point).await?;
         agent.start_again().await?;
@@ -196,6 +197,7 @@ impl World {
         agent.dead_at(point).await?;
         agent.start_again().await?;
         batches.send(agent.api()).await?;
+        agent.flush().await?;
         self.end(agent, &batches, &self.meters).await
     }
 

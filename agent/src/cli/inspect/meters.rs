@@ -69,18 +69,6 @@ fn cells(meter: &MeterItem) -> Vec<String> {
             None => kind,
         }
     });
-    let state = match meter {
-        MeterItem { name: None, .. } => "gone from the catalog".to_owned(),
-        MeterItem { archived: true, .. } => "archived".to_owned(),
-        MeterItem {
-            backfill_records: 0,
-            ..
-        } => "up to date".to_owned(),
-        _ => format!(
-            "backfilling: {} journal records to go",
-            meter.backfill_records
-        ),
-    };
     vec![
         meter.meter_id.clone(),
         or_dash(meter.name.clone()),
@@ -90,6 +78,22 @@ fn cells(meter: &MeterItem) -> Vec<String> {
         meter.sealed_events.to_string(),
         meter.open_events.to_string(),
         meter.open_partials.to_string(),
-        state,
+        state(meter),
     ]
+}
+
+fn state(meter: &MeterItem) -> String {
+    let mut state = match meter {
+        MeterItem { name: None, .. } => "gone from the catalog".to_owned(),
+        MeterItem { archived: true, .. } => "archived".to_owned(),
+        _ => "up to date".to_owned(),
+    };
+    if meter.backfill_records > 0 {
+        let left = meter.backfill_records;
+        state = format!("backfilling: {left} journal records to go");
+    }
+    if let Some(since) = meter.counts_since {
+        state.push_str(&format!(", counts since {since}"));
+    }
+    state
 }

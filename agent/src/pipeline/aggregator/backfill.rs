@@ -11,12 +11,12 @@ use submeter_common::id::MeterId;
 
 use super::Aggregator;
 use crate::aggregate::{Account, Metered};
-use crate::fail_point::fail_point;
+use crate::fail_point::{fail_point, squeezed};
 use crate::store::StoreError;
 use crate::store::record::Record;
 
 /// Journal bytes in one step, so that live records wait a few milliseconds at most.
-const STEP_BYTES: u64 = 1024 * 1024;
+const STEP_BYTES: usize = squeezed(1024 * 1024, 2048);
 
 /// Meters that miss the same stretch of records.
 struct Step {
@@ -50,14 +50,14 @@ impl Aggregator {
             return Ok(());
         };
         let shared = Arc::clone(&self.shared);
-        let mut bytes = 0;
+        let mut bytes = 0_usize;
         let mut reached = step.to;
         shared.store.walk_records(step.from, |seq, record| {
             if seq > step.to {
                 return Ok::<_, StoreError>(ControlFlow::Break(()));
             }
             self.backfill_record(&step, seq, record);
-            bytes += record.len() as u64;
+            bytes += record.len();
             if bytes < STEP_BYTES {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -66,7 +66,7 @@ impl Aggregator {
         })?;
         fail_point!(BackfillCounted);
         self.advance(&step, reached);
-        self.bytes_since_checkpoint += bytes;
+        self.bytes_since_checkpoint += bytes as u64;
         self.changed = true;
         fail_point!(BackfillStepped);
         if !self.is_backfilling() {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use submeter_common::id::MeterId;
 use submeter_common::protocol::Catalog;
+use submeter_common::time::Timestamp;
 
 use super::Aggregator;
 use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
-use crate::store::meta::{Coverage, Gap};
+use crate::store::record::Record;
 use crate::store::{Durability, StoreError};
 
 impl Aggregator {
@@ -19,7 +20,7 @@ impl Aggregator {
             return Ok(());
         }
         self.note_vanished(&catalog);
-        self.note_present(&catalog);
+        self.note_present(&catalog)?;
         self.meters.replace(&catalog.meters);
         fail_point!(CatalogNoted);
         let shared = Arc::clone(&self.shared);
@@ -50,31 +51,39 @@ impl Aggregator {
     }
 
     /// A meter that is new or back misses what was counted without it, for as far as the journal reaches.
-    fn note_present(&mut self, catalog: &Catalog) {
+    fn note_present(&mut self, catalog: &Catalog) -> Result<(), StoreError> {
         let counted = self.progress.cursor;
         let first = self.chunks.first_record().unwrap_or(counted + 1);
+        let reaches_back_to = self.accepted_at(first)?;
         for meter in &catalog.meters {
             let missed_from = match self.progress.coverage.get_mut(&meter.id) {
-                None => {
-                    self.progress
-                        .coverage
-                        .insert(meter.id.clone(), Coverage::default());
-                    // An archived meter counts nothing, its past neither.
-                    if meter.archived { counted + 1 } else { first }
-                }
+                // An archived meter counts nothing, its past neither.
+                None if meter.archived => counted + 1,
+                None => 1,
                 Some(coverage) => match coverage.vanished_after.take() {
-                    Some(last) => first.max(last + 1),
+                    Some(last) => last + 1,
                     None => continue,
                 },
             };
-            if missed_from <= counted
-                && let Some(coverage) = self.progress.coverage.get_mut(&meter.id)
-            {
-                coverage.gaps.push(Gap {
-                    from: missed_from,
-                    to: counted,
-                });
+            let coverage = self.progress.coverage.entry(meter.id.clone()).or_default();
+            coverage.miss(missed_from, counted);
+            if coverage.is_cut_off_before(first) {
+                coverage.counts_since = Some(reaches_back_to);
+                tracing::warn!(
+                    meter = %meter.id,
+                    since = %reaches_back_to,
+                    "the journal no longer holds all that this meter missed; it counts what was accepted since then"
+                );
             }
+        }
+        Ok(())
+    }
+
+    /// When a record was accepted; now, if it is still to come.
+    fn accepted_at(&self, seq: u64) -> Result<Timestamp, StoreError> {
+        match self.shared.store.record(seq)? {
+            Some(bytes) => Ok(Record::decode(&bytes)?.accepted_at),
+            None => Ok(self.shared.clock.now()),
         }
     }
 }

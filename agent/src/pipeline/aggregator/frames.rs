@@ -27,7 +27,6 @@ pub(super) struct Seal {
     pub(super) agent_id: AgentId,
     pub(super) epoch: u64,
     pub(super) at: Timestamp,
-    pub(super) catalog_version: u64,
     pub(super) receipts: Receipts,
     /// Accepted events that the frames before this seal hold.
     pub(super) accepted_before: u64,
@@ -42,6 +41,8 @@ pub(super) struct Seal {
 pub(super) struct Claim {
     pub(super) watermark: Timestamp,
     pub(super) farewell: bool,
+    /// The catalog whose meters have counted everything accepted.
+    pub(super) catalog_version: u64,
     /// Accepted events that all frames up to this one hold.
     pub(super) accepted: u64,
 }
@@ -63,7 +64,7 @@ impl Seal {
             sealed_at: self.at,
             watermark: claim.watermark,
             farewell: claim.farewell,
-            catalog_version: self.catalog_version,
+            catalog_version: claim.catalog_version,
             receipts: self.receipts.clone(),
             meter_events: events_by_meter(&rows).map_err(failed)?,
         };

@@ -95,6 +95,7 @@ impl Aggregator {
         self.progress.sealed_receipts.accepted = accepted;
         // What was claimed stood on frames that are open again: nothing is claimed before they are sealed anew.
         self.progress.watermark = None;
+        self.progress.sealed_catalog = 0;
         let mut frames = lock(&shared.frames);
         frames.restart(position, accepted);
         batch.put_acknowledged(&frames.acknowledged);

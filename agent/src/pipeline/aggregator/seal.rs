@@ -48,6 +48,16 @@ impl Aggregator {
         Ok(self.progress.sealed.into())
     }
 
+    /// The newest catalog whose meters have all counted whatever was accepted: none whose past is still on its way.
+    fn vouched_catalog(&self) -> u64 {
+        let version = lock(&self.shared.catalog).version;
+        if self.is_backfilling() {
+            version.min(self.progress.sealed_catalog)
+        } else {
+            version
+        }
+    }
+
     fn is_worth_sealing(&self, order: &SealOrder) -> bool {
         let Some(sealed_at) = self.progress.sealed_at else {
             return true;
@@ -57,10 +67,12 @@ impl Aggregator {
         let heartbeat = sealed_at.saturating_add(self.shared.config.heartbeat_interval) <= order.at;
         // Who said farewell in a previous life says at once that it is back.
         let returned = self.has_returned();
+        // Periods wait for this word.
+        let vouches = self.vouched_catalog() != self.progress.sealed_catalog;
         match order.reason {
-            SealReason::Interval => !self.is_empty() || heartbeat || returned,
-            SealReason::Requested => news || further || self.progress.farewell,
-            SealReason::Farewell => news || further || !self.progress.farewell,
+            SealReason::Interval => !self.is_empty() || heartbeat || returned || vouches,
+            SealReason::Requested => news || further || vouches || self.progress.farewell,
+            SealReason::Farewell => news || further || vouches || !self.progress.farewell,
         }
     }
 
@@ -128,7 +140,6 @@ impl Aggregator {
             agent_id: lock(&self.shared.identity).agent_id,
             epoch: frames.epoch,
             at,
-            catalog_version: lock(&self.shared.catalog).version,
             receipts: self.progress.receipts.clone(),
             accepted_before: self.progress.sealed_receipts.accepted,
             position: self.progress.sealed.into(),
@@ -153,6 +164,7 @@ impl Aggregator {
         Claim {
             watermark: before.min(order.watermark),
             farewell: false,
+            catalog_version: self.vouched_catalog().min(self.progress.sealed_catalog),
             accepted: self.progress.sealed_receipts.accepted,
         }
     }
@@ -161,6 +173,7 @@ impl Aggregator {
         Claim {
             watermark: order.watermark,
             farewell: order.reason == SealReason::Farewell,
+            catalog_version: self.vouched_catalog(),
             accepted: self.progress.receipts.accepted,
         }
     }
@@ -200,6 +213,7 @@ impl Aggregator {
         self.note_sealed(seal);
         self.progress.sealed_at = Some(order.at);
         self.progress.sealed_receipts = self.progress.receipts.clone();
+        self.progress.sealed_catalog = self.vouched_catalog();
         self.progress.watermark = Some(order.watermark);
         self.progress.farewell = order.reason == SealReason::Farewell;
         self.progress.floor = self.progress.floor.max(order.floor);
