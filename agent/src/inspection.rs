@@ -7,6 +7,7 @@
 //! Each call does a bounded amount of work. A list that has looked at enough without filling its page ends early with the
 //! cursor to go on from, so a page may be short and still not be the last.
 
+mod conflicts;
 mod dedup;
 mod events;
 mod meters;
@@ -21,6 +22,7 @@ mod stopped;
 
 use thiserror::Error;
 
+pub(crate) use conflicts::{ConflictItem, ConflictsQuery};
 pub(crate) use dedup::{DedupQuery, IdQuery, IdReply};
 pub(crate) use events::{EventItem, EventsQuery, MatchState};
 pub(crate) use meters::{MeterItem, MetersQuery};

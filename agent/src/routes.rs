@@ -15,8 +15,8 @@ use crate::http::guard::{self, Guard};
 use crate::http::reply::ApiError;
 use crate::ingest::{Ingest, cloudevents, compatible, events, imports, native};
 use crate::inspection::{
-    DedupQuery, EventsQuery, FrameQuery, IdQuery, MetersQuery, OutboxQuery, PartialsQuery,
-    QuarantineQuery, Question as _,
+    ConflictsQuery, DedupQuery, EventsQuery, FrameQuery, IdQuery, MetersQuery, OutboxQuery,
+    PartialsQuery, QuarantineQuery, Question as _,
 };
 use crate::telemetry::names;
 
@@ -40,6 +40,7 @@ pub(crate) fn router(ingest: Arc<Ingest>, admin: Arc<Admin>, guard: Guard) -> Ro
         .route(PartialsQuery::PATH, get(inspect::<PartialsQuery>))
         .route(OutboxQuery::PATH, get(inspect::<OutboxQuery>))
         .route(FrameQuery::PATH, get(inspect::<FrameQuery>))
+        .route(ConflictsQuery::PATH, get(inspect::<ConflictsQuery>))
         .route(DedupQuery::PATH, get(inspect::<DedupQuery>))
         .route(IdQuery::PATH, get(inspect::<IdQuery>))
         .route(MetersQuery::PATH, get(inspect::<MetersQuery>))

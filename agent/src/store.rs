@@ -28,6 +28,7 @@
 //! |              | `chunk/` first record                             | last record, bytes and age of a run of journal records |
 //! | `journal`    | record u64 (from 1, no holes)                     | see `store::record`                         |
 //! |              | `run/` run u32                                    | a run of dedup ids: level, slices done, what it is merged from, times |
+//! |              | `conflict/` number u64                             | an event that came again with another payload |
 //! |              | `closed_generation`                               | u32, the newest generation that became a run |
 //! | `dedup`      | run u32, first fingerprint u128                   | up to 128 sorted ids of one slice           |
 //! |              | run u32, last fingerprint of a slice u128, `f`    | the slice's filter                          |
@@ -60,6 +61,7 @@
 //! archive. Two processes on *copies* of a directory cannot be told apart here; the collector does that.
 
 pub(crate) mod batch;
+pub(crate) mod conflicts;
 #[cfg(test)]
 pub(crate) mod crash;
 pub(crate) mod dedup;

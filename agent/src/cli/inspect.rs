@@ -1,5 +1,6 @@
 //! `inspect`: looks at what the agent holds. One question type answers for a running agent and for a stopped one.
 
+mod conflicts;
 mod dedup;
 mod events;
 mod meters;
@@ -27,6 +28,8 @@ pub(super) enum Inspect {
     Outbox(outbox::Outbox),
     /// Show how many event ids are remembered, or what is known of one
     Dedup(dedup::Dedup),
+    /// List events that came again with another payload, and do not count
+    Conflicts(conflicts::Conflicts),
     /// List the meters in force and how far each has counted
     Meters(meters::Meters),
     /// List events that could not be counted
@@ -40,6 +43,7 @@ impl Inspect {
             Self::Partials(command) => command.execute().await,
             Self::Outbox(command) => command.execute().await,
             Self::Dedup(command) => command.execute().await,
+            Self::Conflicts(command) => command.execute().await,
             Self::Meters(command) => command.execute().await,
             Self::Quarantine(command) => command.execute().await,
         }

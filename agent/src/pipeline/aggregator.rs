@@ -26,7 +26,8 @@ use crate::aggregate::{Account, MeterIndex, Metered, OpenPartials};
 use crate::dedup::{Entry, Generation};
 use crate::fail_point::fail_point;
 use crate::store::StoreError;
-use crate::store::meta::{Chunk, Progress, StoredGeneration};
+use crate::store::conflicts::Listed;
+use crate::store::meta::{Chunk, Deltas, Progress, StoredGeneration};
 use crate::store::quarantine::Quarantined;
 use crate::store::record::Record;
 use chunks::Chunks;
@@ -54,6 +55,8 @@ pub(super) struct Aggregator {
     /// The same of generations that are full, until they are on disk as runs.
     closing_tails: Vec<(u32, Vec<Entry>)>,
     quarantine: Vec<Quarantined>,
+    /// Conflicts that are not on disk yet.
+    conflicts: Vec<Listed>,
     chunks: Chunks,
     /// Journal bytes counted (or backfilled) since the last checkpoint.
     bytes_since_checkpoint: u64,
@@ -87,6 +90,7 @@ impl Aggregator {
             tail: Vec::new(),
             closing_tails: Vec::new(),
             quarantine: Vec::new(),
+            conflicts: Vec::new(),
             chunks,
             bytes_since_checkpoint: 0,
             checkpointed: Instant::now(),
@@ -182,7 +186,7 @@ impl Aggregator {
     }
 
     fn count_record(&mut self, seq: u64, bytes: u64, record: &Record<'_>) {
-        record.deltas.apply(&mut self.progress.receipts);
+        self.apply(&record.deltas);
         let mut matched = 0;
         let mut room = Vec::new();
         for (index, event) in (0..).zip(record.events()) {
@@ -197,6 +201,18 @@ impl Aggregator {
         receipts.matched += matched;
         receipts.unmatched += accepted - matched;
         self.chunks.add(seq, bytes, record.accepted_at);
+    }
+
+    /// Counts what was not accepted.
+    fn apply(&mut self, deltas: &Deltas) {
+        deltas.apply(&mut self.progress.receipts);
+        for conflict in &deltas.conflicts {
+            self.progress.conflicts += 1;
+            self.conflicts.push(Listed {
+                number: self.progress.conflicts,
+                conflict: conflict.clone(),
+            });
+        }
     }
 
     /// Counts one event for every meter that matches it; says whether any does. `room` serves one event after another.

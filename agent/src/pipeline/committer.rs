@@ -80,7 +80,7 @@ impl Committer {
             }
             return Ok(());
         }
-        let mut group = Group::new(&shared.store, self.next_record);
+        let mut group = Group::new(&shared.store, self.next_record, shared.clock.now());
         let mut answers = Vec::with_capacity(waiting.len());
         {
             let mut dedup = lock(&shared.dedup);

@@ -13,6 +13,7 @@ pub(super) const ACKNOWLEDGED: &[u8] = b"acknowledged";
 pub(super) const EPOCH: &[u8] = b"epoch";
 pub(super) const IMPORT_PREFIX: &[u8] = b"import/";
 pub(super) const CHUNK_PREFIX: &[u8] = b"chunk/";
+pub(super) const CONFLICT_PREFIX: &[u8] = b"conflict/";
 pub(super) const RUN_PREFIX: &[u8] = b"run/";
 pub(super) const CLOSED_GENERATION: &[u8] = b"closed_generation";
 
@@ -42,6 +43,11 @@ pub(super) fn tagged(tag: u8, number: u64) -> [u8; 9] {
     let mut key = [tag; 9];
     key[1..].copy_from_slice(&number.to_be_bytes());
     key
+}
+
+/// The key of a listed conflict.
+pub(super) fn conflict(number: u64) -> Vec<u8> {
+    [CONFLICT_PREFIX, &number.to_be_bytes()].concat()
 }
 
 /// The key of a run's name.

@@ -9,6 +9,7 @@ use submeter_common::protocol::{Catalog, Position, Receipts};
 use submeter_common::time::Timestamp;
 use uuid::Uuid;
 
+use super::conflicts::{CONFLICTS_AT_ONCE, Conflict};
 use super::{Batch, Family, Store, StoreError, key};
 use crate::pipeline::ImportState;
 
@@ -30,6 +31,8 @@ pub(crate) struct Deltas {
     pub(crate) conflict: u64,
     pub(crate) rejected: BTreeMap<String, u64>,
     pub(crate) imported: Vec<Imported>,
+    /// The first of the conflicts counted above.
+    pub(crate) conflicts: Vec<Conflict>,
 }
 
 impl Deltas {
@@ -42,6 +45,14 @@ impl Deltas {
             *count = count.saturating_add(events);
         }
         self.imported.extend(other.imported);
+        other.conflicts.into_iter().for_each(|one| self.list(one));
+    }
+
+    /// Lists a conflict, unless a flood of them fills the list.
+    pub(crate) fn list(&mut self, conflict: Conflict) {
+        if self.conflicts.len() < CONFLICTS_AT_ONCE {
+            self.conflicts.push(conflict);
+        }
     }
 
     /// The import that brought the accepted event of this index.
@@ -200,6 +211,8 @@ pub(crate) struct Progress {
     pub(crate) coverage: BTreeMap<MeterId, Coverage>,
     /// Events put into quarantine since the directory was born.
     pub(crate) quarantined: u64,
+    /// Conflicts listed since the directory was born.
+    pub(crate) conflicts: u64,
 }
 
 impl Progress {
@@ -222,6 +235,7 @@ impl Progress {
             generation: None,
             coverage: BTreeMap::new(),
             quarantined: 0,
+            conflicts: 0,
         }
     }
 }

@@ -118,6 +118,11 @@ impl<'a> Iterator for Events<'a> {
     }
 }
 
+/// The framed events of a part of an arena.
+pub(crate) fn events(framed: &[u8]) -> Events<'_> {
+    Events { rest: framed }
+}
+
 /// An event's place in the journal: record number and index in it, in one word.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct Location(u64);

@@ -9,6 +9,7 @@ use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use submeter_common::aggregate::Partial;
 use submeter_common::protocol::Catalog;
 
+use super::conflicts::Listed;
 use super::key::{self, OpenKey};
 use super::meta::{self, Acknowledged, Chunk, Progress, StoredIdentity};
 use super::outbox::{self, FrameMeta};
@@ -68,6 +69,11 @@ impl<'a> Snapshot<'a> {
 
     pub(crate) fn chunks(&self) -> Result<Vec<Chunk>, StoreError> {
         self.listed("journal chunk", key::CHUNK_PREFIX)
+    }
+
+    /// The conflicts that are remembered, oldest first.
+    pub(crate) fn conflicts(&self) -> Result<Vec<Listed>, StoreError> {
+        self.listed("conflict", key::CONFLICT_PREFIX)
     }
 
     /// All runs of dedup ids that have a name, oldest first.

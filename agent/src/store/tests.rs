@@ -28,6 +28,7 @@ fn a_journal_record_keeps_its_form() {
             from: 0,
             to: 2,
         }],
+        conflicts: Vec::new(),
     };
     let bytes = record::encode(
         Timestamp::from_micros(1_700_000_000_000_000),
@@ -39,9 +40,9 @@ fn a_journal_record_keeps_its_form() {
         "01",
         "00401e18240a0600",
         "02000000",
-        "1a000000",
+        "1b000000",
         "01fb2c01010d494e56414c49445f4649454c4402",
-        "010261620002",
+        "01026162000200",
         "030000006f6e65",
         "050000007468726565",
     );
@@ -101,7 +102,7 @@ fn an_open_key_keeps_its_form() {
 #[test]
 fn the_first_progress_keeps_its_form() {
     // Cursor, receipts, then the open set's number, and nothing yet of the rest: a field more or less shows.
-    let expected = format!("{}01{}", "00".repeat(8), "00".repeat(47));
+    let expected = format!("{}01{}", "00".repeat(8), "00".repeat(48));
     assert_eq!(hex(&super::meta::encode(&Progress::new())), expected);
 }
 

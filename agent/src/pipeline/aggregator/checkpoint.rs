@@ -71,6 +71,9 @@ impl Aggregator {
         for quarantined in &self.quarantine {
             batch.put_quarantined(quarantined);
         }
+        for conflict in &self.conflicts {
+            batch.put_conflict(conflict);
+        }
         batch.put_progress(&self.progress);
     }
 
@@ -88,6 +91,7 @@ impl Aggregator {
         // After a burst its memory is given back.
         self.tail.shrink_to(TAIL_KEPT);
         self.quarantine.clear();
+        self.conflicts.clear();
         self.durable_cursor = self.progress.cursor;
         self.bytes_since_checkpoint = 0;
         self.checkpointed = Instant::now();

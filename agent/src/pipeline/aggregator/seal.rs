@@ -24,7 +24,7 @@ impl Aggregator {
         &mut self,
         mut order: SealOrder,
     ) -> Result<Position, StoreError> {
-        order.deltas.apply(&mut self.progress.receipts);
+        self.apply(&order.deltas);
         if order.deltas != crate::store::meta::Deltas::default() {
             self.changed = true;
         }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use submeter_common::event::RejectionCode;
+use submeter_common::event::{Event, RejectionCode};
 use submeter_common::time::Timestamp;
 
 use crate::dedup::{Dedup, Entry};
 use crate::pipeline::submission::Item;
 use crate::pipeline::work::Committed;
 use crate::pipeline::{EventOutcome, Submission, SubmitError};
+use crate::store::conflicts::Conflict;
 use crate::store::meta::{Deltas, Imported};
-use crate::store::record::Location;
+use crate::store::record::{self, Location};
 use crate::store::{Store, StoreError};
 
 /// What a submission is answered.
@@ -20,6 +21,7 @@ pub(super) type Answer = Result<Vec<EventOutcome>, SubmitError>;
 pub(super) struct Group<'a> {
     store: &'a Store,
     seq: u64,
+    now: Timestamp,
     body: Vec<u8>,
     ids: Vec<Entry>,
     /// Counts of this group that belong to no accepted event.
@@ -29,10 +31,11 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(store: &'a Store, seq: u64) -> Self {
+    pub(super) fn new(store: &'a Store, seq: u64, now: Timestamp) -> Self {
         Self {
             store,
             seq,
+            now,
             body: Vec::new(),
             ids: Vec::new(),
             deltas: Deltas::default(),
@@ -81,7 +84,8 @@ impl<'a> Group<'a> {
         // Runs of accepted events are copied in one step; mostly that is the whole arena.
         let mut run = 0..0;
         for item in &submission.items {
-            let outcome = self.admit(dedup, item, oldest)?;
+            let event = submission.arena.get(start..item.end).unwrap_or_default();
+            let outcome = self.admit(dedup, item, event, oldest)?;
             if outcome == EventOutcome::Accepted {
                 if run.end != start {
                     self.body.extend_from_slice(&submission.arena[run]);
@@ -111,6 +115,7 @@ impl<'a> Group<'a> {
         &mut self,
         dedup: &mut Dedup,
         item: &Item,
+        event: &[u8],
         oldest: Timestamp,
     ) -> Result<EventOutcome, StoreError> {
         match dedup.find(item.fingerprint, self.store)? {
@@ -118,8 +123,8 @@ impl<'a> Group<'a> {
                 self.deltas.duplicate += 1;
                 Ok(EventOutcome::Duplicate)
             }
-            Some(_) => {
-                self.deltas.conflict += 1;
+            Some(seen) => {
+                self.note_conflict(event, seen);
                 Ok(EventOutcome::Conflict)
             }
             None if item.timestamp < oldest => {
@@ -137,6 +142,22 @@ impl<'a> Group<'a> {
                 self.ids.push(entry);
                 Ok(EventOutcome::Accepted)
             }
+        }
+    }
+
+    /// Counts and lists a framed event that came again with another payload.
+    fn note_conflict(&mut self, event: &[u8], first: Entry) {
+        self.deltas.conflict += 1;
+        let event = record::events(event).next().map(Event::decode);
+        if let Some(Ok(event)) = event {
+            self.deltas.list(Conflict {
+                event_id: event.event_id.into_owned(),
+                customer_id: event.customer_id.into_owned(),
+                event_name: event.event_name.into_owned(),
+                timestamp: event.timestamp,
+                refused_at: self.now,
+                first: first.location,
+            });
         }
     }
 

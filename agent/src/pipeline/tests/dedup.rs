@@ -378,3 +378,37 @@ async fn memory_for_ids_has_an_end_and_new_events_are_refused_there_not_forgotte
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn the_last_conflicts_are_listed_over_crashes_and_no_more_than_a_thousand() {
+    let mut kit = Kit::new();
+    kit.config.checkpoint_bytes_max = 1;
+    let mut pipeline = kit.open();
+    submit(&pipeline, &numbered(&kit, 0..1)).await.unwrap();
+    for number in 1..=30 {
+        // What conflicts, and something new that brings it to the journal.
+        let mut events: Vec<Event<'static>> = (0..40)
+            .map(|n| event("evt_0", format!("cus_{number}_{n}"), kit.now(), 7))
+            .collect();
+        events.extend(numbered(&kit, number..number + 1));
+        let outcomes = submit(&pipeline, &events).await.unwrap();
+        assert!(outcomes[..40].iter().all(|outcome| *outcome == Conflict));
+        if number == 20 {
+            drop(pipeline);
+            pipeline = kit.open();
+        }
+    }
+    pipeline.stop().await.unwrap();
+    let listed = pipeline.shared().store.snapshot().conflicts().unwrap();
+    let numbers: Vec<u64> = listed.iter().map(|one| one.number).collect();
+    assert_eq!(numbers, (201..=1200).collect::<Vec<u64>>());
+    let last = &listed.last().unwrap().conflict;
+    assert_eq!(
+        (last.event_id.as_str(), last.customer_id.as_str()),
+        ("evt_0", "cus_30_39")
+    );
+    assert_eq!((last.refused_at, last.timestamp), (kit.now(), kit.now()));
+    let first = crate::store::record::Location::from_u64(last.first);
+    assert_eq!((first.record(), first.index()), (1, 0));
+    assert_eq!(pipeline.status().receipts.conflict, 1200);
+}

@@ -1,0 +1,231 @@
+//! Does an event cost the same however many ids are remembered? And how long does a start take after `kill -9`?
+//!
+//! `cargo bench --bench dedup` holds 10^3 to 10^7 ids, `-- 100000000` goes on to 10^8 (4 GiB of disk, some minutes).
+//! `-- restart` fills a directory with 1 GiB of journal and 10 million ids in a process of its own, kills it, and opens
+//! the directory again.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark stops at the first surprise"
+)]
+
+use std::borrow::Cow;
+use std::io::BufRead as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use submeter_agent::pipeline::{EventOutcome, Pipeline, Status, StoreConfig};
+use submeter_common::event::Event;
+use submeter_common::time::{Clock, SystemClock, Timestamp};
+
+// As in the agent itself.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const BATCH: u64 = 1000;
+/// Submissions in flight, so that fsyncs are shared as under load.
+const IN_FLIGHT: usize = 4;
+/// Events measured at each size.
+const MEASURED: u64 = 200_000;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).filter(|text| text != "--bench");
+    match arguments.next().as_deref() {
+        Some("restart") => restart(),
+        Some("fill") => fill_until_killed(arguments.next().unwrap().as_ref()),
+        most => curve(most.map_or(10_000_000, |text| text.parse().unwrap())),
+    }
+}
+
+#[tokio::main]
+async fn curve(most: u64) {
+    let dir = tempfile::TempDir::new().unwrap();
+    let pipeline = open(dir.path());
+    println!(
+        "{:>11} {:>9} {:>9} {:>9} {:>7} {:>5} {:>11} {:>10}",
+        "ids", "cpu ns/ev", "wall ns/ev", "cpu ratio", "B/id", "runs", "reads/1000", "resident"
+    );
+    let (mut next, mut size, mut base) = (0, 1000, None);
+    while size <= most {
+        next = send(&pipeline, next, size, IN_FLIGHT).await;
+        settle(&pipeline).await;
+        let (before, cpu, wall) = (pipeline.status(), cpu_time(), Instant::now());
+        next = send(&pipeline, next, next + MEASURED, IN_FLIGHT).await;
+        let cpu = (cpu_time() - cpu).as_nanos() / u128::from(MEASURED);
+        let wall = wall.elapsed().as_nanos() / u128::from(MEASURED);
+        let after = pipeline.status();
+        let base = *base.get_or_insert(cpu);
+        println!(
+            "{:>11} {cpu:>9} {wall:>9} {:>9.2} {:>7.2} {:>5} {:>11.2} {:>6} MiB",
+            before.dedup_ids,
+            cpu as f64 / base as f64,
+            before.dedup_bytes as f64 / before.dedup_ids as f64,
+            before.dedup_runs,
+            (after.dedup_disk_reads - before.dedup_disk_reads) as f64 * 1000.0 / MEASURED as f64,
+            resident_kib() / 1024,
+        );
+        size *= 10;
+    }
+    pipeline.stop().await.unwrap();
+}
+
+/// Waits until the background has nothing left to merge: what is measured is the hot path.
+async fn settle(pipeline: &Pipeline) {
+    let mut still = 0;
+    let mut last = pipeline.status();
+    while still < 3 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = pipeline.status();
+        let key = |status: &Status| (status.dedup_runs, status.dedup_bytes);
+        still = if key(&now) == key(&last) {
+            still + 1
+        } else {
+            0
+        };
+        last = now;
+    }
+}
+
+fn restart() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut filler = Command::new(std::env::current_exe().unwrap())
+        .arg("fill")
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(filler.stdout.take().unwrap()).lines();
+    let filled = lines.next().unwrap().unwrap();
+    // In the middle of accepting.
+    std::thread::sleep(Duration::from_millis(300));
+    filler.kill().unwrap();
+    filler.wait().unwrap();
+    println!("{filled}");
+    println!(
+        "{:>8} {:>10} {:>12} {:>10}",
+        "start", "open ms", "first ack ms", "resident"
+    );
+    for start in 1..=3 {
+        let took = first_acknowledgement(dir.path(), start);
+        println!(
+            "{start:>8} {:>10} {:>12} {:>6} MiB",
+            took.0,
+            took.1,
+            resident_kib() / 1024
+        );
+    }
+}
+
+/// Milliseconds until the directory is open, and until a new event is acknowledged. Ends as `kill -9` would.
+#[tokio::main]
+async fn first_acknowledgement(directory: &Path, start: u64) -> (u128, u128) {
+    let began = Instant::now();
+    let pipeline = open(directory);
+    let opened = began.elapsed().as_millis();
+    send(
+        &pipeline,
+        u64::MAX / 2 + start * BATCH,
+        u64::MAX / 2 + start * BATCH + 1,
+        1,
+    )
+    .await;
+    let acknowledged = began.elapsed().as_millis();
+    let again = submit(pipeline.clone(), 0, BATCH).await;
+    assert!(
+        again
+            .iter()
+            .all(|outcome| *outcome == EventOutcome::Duplicate),
+        "ids are forgotten"
+    );
+    (opened, acknowledged)
+}
+
+/// 10 million ids in a journal of 1 GiB, then on and on.
+#[tokio::main]
+async fn fill_until_killed(directory: &Path) {
+    let pipeline = open(directory);
+    let mut next = 0;
+    let (ids, bytes) = (10_000_000, 1 << 30);
+    while next < ids || pipeline.status().journal_bytes < bytes - (bytes >> 5) {
+        next = send(&pipeline, next, next + 500_000, IN_FLIGHT).await;
+    }
+    let status = pipeline.status();
+    println!(
+        "{} ids, {} MiB of journal, then killed",
+        status.dedup_ids,
+        status.journal_bytes >> 20
+    );
+    send(&pipeline, next, u64::MAX, IN_FLIGHT).await;
+}
+
+fn open(directory: &Path) -> Pipeline {
+    let mut config = StoreConfig::new(directory);
+    config.dedup_bytes_max = 1 << 30;
+    Pipeline::open(config, Arc::new(SystemClock)).unwrap()
+}
+
+/// Sends the events `from..to`, all new, as an application in batches; answers `to`.
+async fn send(pipeline: &Pipeline, from: u64, to: u64, in_flight: usize) -> u64 {
+    let mut waiting = tokio::task::JoinSet::new();
+    let mut next = from;
+    while next < to || !waiting.is_empty() {
+        while next < to && waiting.len() < in_flight {
+            let end = (next + BATCH).min(to);
+            waiting.spawn(submit(pipeline.clone(), next, end));
+            next = end;
+        }
+        let outcomes = waiting.join_next().await.unwrap().unwrap();
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == EventOutcome::Accepted)
+        );
+    }
+    to.max(from)
+}
+
+async fn submit(pipeline: Pipeline, from: u64, to: u64) -> Vec<EventOutcome> {
+    let now = SystemClock.now();
+    loop {
+        let mut submission = pipeline.submission();
+        (from..to).for_each(|n| submission.push(&event(n, now)));
+        match pipeline.submit(submission).await {
+            Ok(outcomes) => return outcomes,
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+/// As short as events are, so that what is measured is their ids.
+fn event(n: u64, now: Timestamp) -> Event<'static> {
+    Event {
+        event_id: Cow::Owned(format!("evt_{n:032x}")),
+        customer_id: Cow::Borrowed("cus_00000001"),
+        event_name: Cow::Borrowed("llm.request"),
+        timestamp: now,
+        // An id sent again has another time, and is a repetition all the same.
+        timestamp_given: false,
+        metadata: Vec::new(),
+    }
+}
+
+/// Processor time of all threads: what an event costs even when others use the machine.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit(')').next().unwrap().split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().unwrap())
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .unwrap_or(0)
+}
