@@ -21,7 +21,7 @@ use crate::http::guard::Guard;
 use crate::http::server::Server;
 use crate::http::unix_socket;
 use crate::ingest::Ingest;
-use crate::pipeline::{Identity, OpenError, Pipeline};
+use crate::pipeline::{Identity, OpenError, Pipeline, drop_ballast};
 use crate::routes::router;
 use crate::telemetry;
 
@@ -30,6 +30,10 @@ const REQUESTS_GRACE_SHARE: u32 = 2;
 
 /// Grace for requests in flight when the store has failed: they only get to read their 503.
 const POISONED_GRACE: Duration = Duration::from_secs(1);
+
+/// Pauses between tries to start on a full disk.
+const SPACE_PAUSE_MIN: Duration = Duration::from_secs(1);
+const SPACE_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// A running agent.
 pub struct Agent {
@@ -94,7 +98,7 @@ impl Agent {
         telemetry::metrics();
 
         // 1. The store: recovers what a previous life left. Everything else leans on it.
-        let pipeline = open(config, Arc::clone(&clock)).await?;
+        let pipeline = open(config, &clock).await?;
 
         // 2. The flusher: what was left is sent, and the catalog arrives, before the first event comes in.
         let flusher = Flusher::start(
@@ -228,7 +232,28 @@ impl Agent {
     }
 }
 
-async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Pipeline, StartError> {
+/// Opens the store. A full disk is waited for, not failed at: a supervisor could only try the same again.
+async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Pipeline, StartError> {
+    let mut pause = SPACE_PAUSE_MIN;
+    loop {
+        match try_open(config, Arc::clone(clock)).await {
+            Err(StartError::Open(OpenError::NoSpace(_))) if drop_ballast(&config.data_dir) => {
+                tracing::warn!("the disk is full: the ballast was let go to start on its room");
+            }
+            Err(StartError::Open(OpenError::NoSpace(reason))) => {
+                tracing::error!(
+                    reason,
+                    "the disk is full: waiting for room to start; nothing is lost, and nothing is taken meanwhile"
+                );
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(SPACE_PAUSE_MAX);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_open(config: &Config, clock: Arc<dyn Clock>) -> Result<Pipeline, StartError> {
     let store = config.store();
     let opened = tokio::task::spawn_blocking(move || Pipeline::open(store, clock)).await;
     match opened {
@@ -265,10 +290,17 @@ async fn open_door(
             doing: format!("listen on {}", config.listen),
             source,
         })?;
-    write_address_file(address_file, server.address()).map_err(|source| StartError::Io {
-        doing: format!("write {}", address_file.display()),
-        source,
-    })?;
+    match write_address_file(address_file, server.address()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            // An agent without it serves all the same; only commands must be told where it listens.
+            tracing::warn!(file = %address_file.display(), "the disk is full: the address is in no file");
+        }
+        Err(source) => {
+            let doing = format!("write {}", address_file.display());
+            return Err(StartError::Io { doing, source });
+        }
+    }
     Ok(server)
 }
 

@@ -18,6 +18,7 @@ mod aggregator;
 mod committer;
 mod compactor;
 mod config;
+mod disk;
 mod error;
 mod import;
 mod outbox;
@@ -42,6 +43,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use config::StoreConfig;
+pub(crate) use disk::drop_ballast;
 pub use error::{OpenError, PipelineError, RefusalReason, SubmitError};
 pub(crate) use import::listed_imports;
 pub use import::{ImportCursor, ImportRequest, ImportState, ImportStatus};

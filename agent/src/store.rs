@@ -75,6 +75,7 @@ pub(crate) mod outbox;
 pub(crate) mod quarantine;
 pub(crate) mod record;
 pub(crate) mod snapshot;
+mod space;
 
 use std::path::Path;
 
@@ -105,6 +106,9 @@ pub(crate) enum StoreError {
     /// A value does not read back as what was written.
     #[error("{0}")]
     Corrupt(String),
+    /// The disk is full.
+    #[error("{0}")]
+    NoSpace(String),
     /// Reading or writing failed.
     #[error("{0}")]
     Failed(String),
@@ -114,6 +118,7 @@ impl From<rocksdb::Error> for StoreError {
     fn from(error: rocksdb::Error) -> Self {
         match error.kind() {
             rocksdb::ErrorKind::Corruption => Self::Corrupt(error.into_string()),
+            _ if space::is_lacking(error.as_ref()) => Self::NoSpace(error.into_string()),
             _ => Self::Failed(error.into_string()),
         }
     }
@@ -176,16 +181,20 @@ impl Store {
     /// Opens or creates the directory and checks its layout.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let cache = options::cache();
+        let options = if space::is_scarce(path) {
+            options::frugal_database()?
+        } else {
+            options::database()
+        };
         let families = Family::ALL.map(|family| options::family(family, &cache));
-        let db =
-            DB::open_cf_descriptors(&options::database(), path, families).map_err(|error| {
-                // RocksDB has no error kind of its own for a lock that somebody else holds.
-                if error.as_ref().contains("lock ") {
-                    StoreError::Locked
-                } else {
-                    error.into()
-                }
-            })?;
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(|error| {
+            // RocksDB has no error kind of its own for a lock that somebody else holds.
+            if error.as_ref().contains("lock ") {
+                StoreError::Locked
+            } else {
+                error.into()
+            }
+        })?;
         let store = Self {
             db,
             #[cfg(test)]

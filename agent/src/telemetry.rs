@@ -49,7 +49,7 @@ pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
     started.map_err(|error| error.to_string())
 }
 
-/// Upper bounds in seconds of request and flush durations: an fsync is a millisecond, a retry a minute.
+/// Upper bounds in seconds of request, flush and fsync durations: an fsync is a millisecond, a retry a minute.
 const SECONDS: [f64; 12] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0,
 ];
@@ -61,7 +61,11 @@ pub fn metrics() -> &'static PrometheusHandle {
         let buckets = |builder: PrometheusBuilder, name: &str| {
             builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &SECONDS)
         };
-        let builder = [names::REQUEST_SECONDS, names::FLUSH_SECONDS]
+        let builder = [
+            names::REQUEST_SECONDS,
+            names::FLUSH_SECONDS,
+            names::FSYNC_SECONDS,
+        ]
             .into_iter()
             .try_fold(PrometheusBuilder::new(), buckets)
             .unwrap_or_default();

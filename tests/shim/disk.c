@@ -158,6 +158,14 @@ static int is_ours(const char *path) {
            (path[directory_bytes] == '/' || path[directory_bytes] == 0);
 }
 
+/* Counts down to nothing; what is negative stays. */
+static int take(_Atomic int64_t *times) {
+    int64_t left = atomic_load(times);
+    while (left > 0 && !atomic_compare_exchange_weak(times, &left, left - 1)) {
+    }
+    return left != 0;
+}
+
 /* The rule for this call, if one is due; a delay is served here. */
 static struct rule *due(enum operation operation, uint32_t target) {
     if (!target) return NULL;
@@ -166,7 +174,7 @@ static struct rule *due(enum operation operation, uint32_t target) {
         struct rule *rule = &control->rules[i];
         if (!atomic_load(&rule->active) || rule->operation != operation || !(rule->targets & target)) continue;
         if (atomic_fetch_sub(&rule->skip, 1) > 0) continue;
-        if (atomic_load(&rule->times) >= 0 && atomic_fetch_sub(&rule->times, 1) <= 0) continue;
+        if (!take(&rule->times)) continue;
         atomic_fetch_add(&rule->fired, 1);
         if (rule->action != DELAY) return rule;
         usleep(rule->delay_micros);
@@ -296,8 +304,8 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
 
 /* Writes as a rule says: not at all, half, or half and then fails. */
 static ssize_t written_badly(const struct rule *rule, int fd, const void *from, size_t bytes, size_t *done) {
-    if (rule->action == FAIL || bytes < 2) return failed(rule);
-    ssize_t half = real_write(fd, from, bytes / 2);
+    if (rule->action != SHORT && rule->action != TORN) return failed(rule);
+    ssize_t half = real_write(fd, from, (bytes + 1) / 2);
     if (half > 0) *done = (size_t)half;
     return rule->action == TORN ? failed(rule) : half;
 }

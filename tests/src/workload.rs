@@ -1,10 +1,11 @@
 //! What applications would send: requests of a real trace, shared out to customers and agents.
 //!
 //! [`trace`] reads the rows, [`Call`] is a row as the application that served it would report it,
-//! [`batches`] are numbered events whose every single fate can be told from the usage,
+//! [`batches`] are numbered events whose every single fate can be told from the usage, [`bulk`] is what takes room,
 //! and [`delivery`] sends calls the way a bad day does: shuffled, repeated, and retried until acknowledged.
 
 pub mod batches;
+pub mod bulk;
 pub mod delivery;
 pub mod trace;
 

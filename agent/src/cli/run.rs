@@ -14,6 +14,7 @@ use super::settings::Settings;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_FRAMES_LEFT, EXIT_OK, EXIT_POISONED, Failure, Outcome};
 use crate::agent::{Agent, StartError, Stopped};
 use crate::config::Config;
+use crate::pipeline::OpenError;
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
@@ -39,9 +40,13 @@ impl Run {
 
 async fn run(config: &Config) -> Outcome {
     let signals = Signals::listen().context("listen for signals")?;
-    let agent = Agent::start(config, Arc::new(SystemClock))
-        .await
-        .map_err(start_failure)?;
+    let agent = tokio::select! {
+        agent = Agent::start(config, Arc::new(SystemClock)) => agent.map_err(start_failure)?,
+        () = signals.nth(1) => {
+            tracing::warn!("stopped before the start was over; what is on disk is safe");
+            return Ok(EXIT_FRAMES_LEFT);
+        }
+    };
     announce(config, &agent);
     let stopped = agent.run(signals.nth(1), signals.nth(2)).await;
     Ok(conclude(stopped))
@@ -98,10 +103,11 @@ fn conclude(stopped: Stopped) -> u8 {
 }
 
 fn start_failure(error: StartError) -> Failure {
-    let code = if matches!(error, StartError::Config(_)) {
-        EXIT_CONFIG
-    } else {
-        EXIT_FAILED
+    let code = match error {
+        StartError::Config(_) => EXIT_CONFIG,
+        // What a failed write would end the running agent with.
+        StartError::Open(OpenError::Storage(_)) => EXIT_POISONED,
+        _ => EXIT_FAILED,
     };
     Failure {
         code,

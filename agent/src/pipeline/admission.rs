@@ -25,10 +25,7 @@ impl Shared {
             return Err(SubmitError::Stopping);
         }
         if let Some(reason) = self.short_of_space() {
-            return Err(SubmitError::Refused {
-                reason,
-                retry_after: SPACE_RETRY,
-            });
+            return Err(refused(reason));
         }
         if submission.len() > SUBMISSION_EVENTS_MAX {
             // No request body within its limit holds so many.
@@ -49,9 +46,21 @@ impl Shared {
             })
     }
 
+    /// Why what has passed admission must not be written all the same. The disk is measured before each write: whoever
+    /// else fills it does not wait for the next look at it.
+    pub(super) fn late_refusal(&self) -> Option<SubmitError> {
+        if self.door_closed.load(Ordering::SeqCst) {
+            // A farewell may claim already that nothing comes after it.
+            return Some(SubmitError::Stopping);
+        }
+        self.disk.measure();
+        let short = self.disk.is_short();
+        short.then(|| refused(RefusalReason::DiskLow))
+    }
+
     /// Which space is short, if any.
     pub(super) fn short_of_space(&self) -> Option<RefusalReason> {
-        if self.disk_free.load(Ordering::Relaxed) < self.config.disk_free_bytes_min {
+        if self.disk.is_short() {
             return Some(RefusalReason::DiskLow);
         }
         if self.dedup_bytes.load(Ordering::Relaxed) >= self.config.dedup_bytes_max {
@@ -59,6 +68,13 @@ impl Shared {
         }
         let waiting = lock(&self.frames).unacknowledged_bytes();
         (waiting >= self.config.outbox_bytes_max).then_some(RefusalReason::OutboxFull)
+    }
+}
+
+fn refused(reason: RefusalReason) -> SubmitError {
+    SubmitError::Refused {
+        reason,
+        retry_after: SPACE_RETRY,
     }
 }
 

@@ -9,6 +9,7 @@ mod chunks;
 mod frames;
 mod reclaim;
 mod reseat;
+mod room;
 mod seal;
 
 use std::borrow::Cow;
@@ -31,6 +32,7 @@ use crate::store::meta::{Chunk, Deltas, Progress, StoredGeneration};
 use crate::store::quarantine::Quarantined;
 use crate::store::record::Record;
 use chunks::Chunks;
+use room::Room;
 
 /// How often an idle aggregator looks after time: heartbeat of reclaim, expiry and the disk's measure.
 const TICK: Duration = Duration::from_secs(1);
@@ -62,6 +64,7 @@ pub(super) struct Aggregator {
     bytes_since_checkpoint: u64,
     checkpointed: Instant,
     ticked: Instant,
+    room: Room,
     changed: bool,
     /// Frames before this one were sealed from what a previous life had accepted.
     life_first_seq: u64,
@@ -95,6 +98,7 @@ impl Aggregator {
             bytes_since_checkpoint: 0,
             checkpointed: Instant::now(),
             ticked: Instant::now(),
+            room: Room::default(),
             changed: false,
             shared,
         }

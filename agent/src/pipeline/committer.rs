@@ -11,7 +11,7 @@ use submeter_common::time::Timestamp;
 
 use super::shared::{Shared, lock};
 use super::work::{Command, Job, SealOrder, SubmitReply, Work};
-use super::{SealReason, Submission, SubmitError};
+use super::{SealReason, Submission};
 use crate::fail_point::fail_point;
 use crate::store::{Durability, StoreError, record};
 use group::Group;
@@ -73,10 +73,9 @@ impl Committer {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
-        if shared.door_closed.load(Ordering::SeqCst) {
-            // They passed admission just before: a farewell may claim already that nothing comes after it.
+        if let Some(refusal) = shared.late_refusal() {
             for (_, reply) in waiting.drain(..) {
-                let _ = reply.send(Err(SubmitError::Stopping));
+                let _ = reply.send(Err(refusal.clone()));
             }
             return Ok(());
         }

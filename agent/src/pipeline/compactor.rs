@@ -145,8 +145,7 @@ impl Compactor {
             .iter()
             .map(|run| run.ids * crate::dedup::block::ENTRY_BYTES as u64)
             .sum();
-        let free = self.shared.disk_free.load(Ordering::Relaxed);
-        if free < self.shared.config.disk_free_bytes_min.saturating_add(bytes) {
+        if !self.shared.disk.has_room_for(bytes) {
             // Runs stay many and answers exact; flushing frees the disk.
             return Ok(false);
         }

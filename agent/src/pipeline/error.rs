@@ -35,6 +35,9 @@ pub enum OpenError {
     /// Something stored does not read back; the message says what.
     #[error("the state directory is damaged: {0}")]
     Corrupt(String),
+    /// The disk is full: nothing is lost, and with some room the same start succeeds.
+    #[error("the disk is full: {0}")]
+    NoSpace(String),
     /// The directory or the database cannot be read or written.
     #[error("the state directory cannot be opened: {0}")]
     Storage(String),
@@ -66,7 +69,7 @@ impl RefusalReason {
 }
 
 /// Why a submission was not taken. Nothing of it is stored, but for `Failed`, where nobody knows.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum SubmitError {
     /// A budget is used up: answer 503 with `Retry-After`.
     #[error("{}", reason.as_str())]

@@ -66,6 +66,12 @@ impl Frames {
         self.unacknowledged_bytes
     }
 
+    /// Bytes of the retained frames that the collector holds.
+    pub(super) fn acknowledged_bytes(&self) -> u64 {
+        let all: u64 = self.retained.iter().map(|frame| frame.bytes).sum();
+        all.saturating_sub(self.unacknowledged_bytes)
+    }
+
     fn find(&self, seq: u64) -> Option<&FrameMeta> {
         let first = self.retained.front()?.seq;
         let index = usize::try_from(seq.checked_sub(first)?).ok()?;

@@ -89,7 +89,6 @@ fn load_and_replay(
     };
     let floor = progress.floor;
     let shared = Arc::new(Shared::new(config.clone(), clock, parts));
-    shared.measure_disk();
     let mut aggregator = Aggregator::new(Arc::clone(&shared), progress, chunks, spilled);
     fail_point!(RecoveryLoaded);
     let mut compactor = Compactor::new(Arc::clone(&shared), runs);
@@ -291,6 +290,7 @@ fn open_error(error: StoreError, config: &StoreConfig) -> OpenError {
             known: crate::store::LAYOUT,
         },
         StoreError::Corrupt(message) => OpenError::Corrupt(message),
+        StoreError::NoSpace(message) => OpenError::NoSpace(message),
         StoreError::Failed(message) => OpenError::Storage(message),
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use submeter_common::protocol::{Catalog, Receipts};
 use submeter_common::time::{Clock, Timestamp};
 
 use super::compactor::Closing;
+use super::disk::Disk;
 use super::import::Imports;
 use super::outbox::Frames;
 use super::poison::Poison;
@@ -17,6 +18,7 @@ use super::{ImportState, PipelineError, StoreConfig};
 use crate::dedup::{Dedup, Fingerprinter, StoredRun};
 use crate::store::meta::{Deltas, StoredIdentity};
 use crate::store::{Batch, Durability, Store, StoreError};
+use crate::telemetry::names;
 
 /// Journal bytes that may be on their way from the committer to the aggregator; when they are, the committer waits.
 const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -64,7 +66,7 @@ pub(super) struct Shared {
     pub(super) viewed: Condvar,
     /// The last journal record that is durable.
     pub(super) committed: AtomicU64,
-    pub(super) disk_free: AtomicU64,
+    pub(super) disk: Disk,
     pub(super) stopping: AtomicBool,
     /// Nothing is accepted any more, but what was accepted is still sealed.
     pub(super) door_closed: AtomicBool,
@@ -104,21 +106,10 @@ impl Shared {
             view: Mutex::default(),
             viewed: Condvar::new(),
             committed: AtomicU64::new(0),
-            disk_free: AtomicU64::new(u64::MAX),
+            disk: Disk::new(&config.data_dir, config.disk_free_bytes_min),
             stopping: AtomicBool::new(false),
             door_closed: AtomicBool::new(false),
             config,
-        }
-    }
-
-    /// Measures the free disk; an error leaves the last measure standing.
-    pub(super) fn measure_disk(&self) {
-        match rustix::fs::statvfs(&self.config.data_dir) {
-            Ok(disk) => {
-                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-                self.disk_free.store(free, Ordering::Relaxed);
-            }
-            Err(error) => tracing::warn!(%error, "the free disk cannot be measured"),
         }
     }
 
@@ -139,15 +130,25 @@ impl Shared {
 
     /// Writes, or poisons the pipeline before anybody can hear that the write failed.
     pub(super) fn write(&self, batch: Batch<'_>, durability: Durability) -> Result<(), StoreError> {
-        self.store
+        self.disk.brace();
+        let began = Instant::now();
+        let written = self
+            .store
             .write(batch, durability)
-            .inspect_err(|error| self.fail(error.to_string()))
+            .inspect_err(|error| self.fail(error.to_string()));
+        if durability == Durability::Synced {
+            metrics::histogram!(names::FSYNC_SECONDS).record(began.elapsed().as_secs_f64());
+        }
+        written
     }
 
     /// Poisons: nothing is acknowledged any more, and whoever waits hears why.
     pub(super) fn fail(&self, reason: String) {
         self.poison.throw(reason);
         self.requests.close();
+        // Whoever failed may be none of the threads: all must end.
+        self.work.close();
+        self.closings.close();
     }
 
     /// Why an operation found the threads gone.

@@ -9,7 +9,7 @@ use submeter_common::protocol::{Position, Receipts};
 use submeter_common::time::Timestamp;
 
 use super::shared::{Shared, View, lock};
-use super::{ImportState, Pipeline};
+use super::{ImportState, Pipeline, RefusalReason};
 
 /// Whether new events are taken.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
@@ -122,7 +122,7 @@ impl Pipeline {
             quarantined: view.quarantined,
             backfilling: view.backfilling,
             imports,
-            disk_free_bytes: shared.disk_free.load(Ordering::Relaxed),
+            disk_free_bytes: shared.disk.free(),
             health,
         }
     }
@@ -138,7 +138,10 @@ impl Shared {
             reasons.push("the agent is stopping".to_owned());
         }
         if let Some(short) = self.short_of_space() {
-            reasons.push(short.as_str().to_owned());
+            reasons.push(match short {
+                RefusalReason::DiskLow => self.disk.shortage(),
+                other => other.as_str().to_owned(),
+            });
         }
         if view.floor.is_some_and(|floor| floor > self.clock.now()) {
             let reason = "the clock stands before the sealed watermark: events of now are refused";

@@ -52,8 +52,6 @@ impl Workers {
                 Err(panic) => format!("it panicked: {}", panic_message(&*panic)),
             };
             shared.fail(format!("{name}: {failure}"));
-            shared.work.close();
-            shared.closings.close();
         })?;
         self.threads.push(thread);
         Ok(())

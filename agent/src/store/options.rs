@@ -41,6 +41,12 @@ pub(super) fn database() -> Options {
     options
 }
 
+/// The same for a disk with little room: what the log holds is not written out at the start, but when it must be, and no
+/// room is taken ahead (4 MiB for the list of files alone, else).
+pub(super) fn frugal_database() -> Result<Options, rocksdb::Error> {
+    database().get_options_from_string("avoid_flush_during_recovery=true; allow_fallocate=false")
+}
+
 /// The blocks that all families share in memory.
 pub(super) fn cache() -> Cache {
     Cache::new_lru_cache(CACHE_BYTES)

@@ -52,6 +52,11 @@ impl Batch<'_> {
 }
 
 impl Store {
+    /// Where the frames `..=last` lie.
+    pub(super) fn frame_ranges(last: u64) -> [([u8; 9], [u8; 9]); 2] {
+        [META, FRAME].map(|tag| (key::tagged(tag, 0), key::tagged(tag, last)))
+    }
+
     /// The frozen bytes of a frame, while retained.
     pub(crate) fn frame(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self

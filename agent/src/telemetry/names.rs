@@ -53,6 +53,8 @@ pub const DEDUP_BYTES_MAX: &str = "submeter_agent_dedup_bytes_max";
 pub const DEDUP_RUNS: &str = "submeter_agent_dedup_runs";
 /// Look-ups of event ids on disk, since the start.
 pub const DEDUP_DISK_READS: &str = "submeter_agent_dedup_disk_reads_total";
+/// Time of a write to the state directory that ends with an fsync.
+pub const FSYNC_SECONDS: &str = "submeter_agent_fsync_duration_seconds";
 /// Free bytes on the state directory's disk.
 pub const DISK_FREE_BYTES: &str = "submeter_agent_disk_free_bytes";
 /// 1 when new events are taken, 0 when they are refused.
@@ -130,6 +132,10 @@ pub(super) fn describe() {
     describe_counter!(
         DEDUP_DISK_READS,
         "Look-ups of event ids on disk since the start"
+    );
+    describe_histogram!(
+        FSYNC_SECONDS,
+        "Time of a write to the state directory that ends with an fsync"
     );
     describe_gauge!(DISK_FREE_BYTES, "Free bytes on the state directory's disk");
     describe_gauge!(

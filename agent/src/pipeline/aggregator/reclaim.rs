@@ -12,41 +12,42 @@ impl Aggregator {
     /// Looks after everything that depends on time.
     pub(super) fn tick(&mut self) -> Result<(), StoreError> {
         self.ticked = Instant::now();
-        self.shared.measure_disk();
-        self.reclaim_journal()?;
-        self.reclaim_frames()
+        let (journal, frames) = {
+            let config = &self.shared.config;
+            (config.journal_bytes_max, config.acknowledged_bytes_max)
+        };
+        self.reclaim_journal(journal)?;
+        self.reclaim_frames(frames)?;
+        self.make_room()
     }
 
-    /// Deletes journal records beyond the budgets, oldest first, but none that a durable checkpoint does not contain
-    /// and none that a backfill still needs.
-    pub(super) fn reclaim_journal(&mut self) -> Result<(), StoreError> {
+    /// Deletes journal records beyond `bytes_max` and the budget of age, oldest first, but none that a durable checkpoint
+    /// does not contain and none that a backfill still needs. Answers the last one deleted.
+    pub(super) fn reclaim_journal(&mut self, bytes_max: u64) -> Result<Option<u64>, StoreError> {
         let shared = Arc::clone(&self.shared);
-        let config = &shared.config;
-        let older_than = shared.clock.now().saturating_sub(config.journal_age_max);
+        let age_max = shared.config.journal_age_max;
+        let older_than = shared.clock.now().saturating_sub(age_max);
         let needed_from = self.first_gap().unwrap_or(u64::MAX);
         let covered = self.durable_cursor.min(needed_from - 1);
         let mut batch = shared.store.batch();
         let mut last = None;
-        while let Some(chunk) =
-            self.chunks
-                .disposable(config.journal_bytes_max, older_than, covered)
-        {
+        while let Some(chunk) = self.chunks.disposable(bytes_max, older_than, covered) {
             batch.delete_records(chunk.first, chunk.last);
             batch.delete_chunk(chunk.first);
             self.chunks.forget_oldest();
             last = Some(chunk.last);
         }
-        let Some(last) = last else { return Ok(()) };
+        let Some(last) = last else { return Ok(None) };
         fail_point!(JournalReclaimStaged);
         shared.write(batch, Durability::Buffered)?;
         fail_point!(JournalReclaimWritten);
         shared.store.drop_journal_files(last)?;
         fail_point!(JournalReclaimDone);
-        Ok(())
+        Ok(Some(last))
     }
 
-    /// Deletes acknowledged frames beyond their budgets.
-    pub(super) fn reclaim_frames(&mut self) -> Result<(), StoreError> {
+    /// Deletes acknowledged frames beyond `bytes_max` and their budget of age. Answers the last one deleted.
+    pub(super) fn reclaim_frames(&mut self, bytes_max: u64) -> Result<Option<u64>, StoreError> {
         let config = &self.shared.config;
         let older_than = self
             .shared
@@ -55,10 +56,10 @@ impl Aggregator {
             .saturating_sub(config.acknowledged_age_max);
         let mut frames = lock(&self.shared.frames);
         let Some((first, _)) = frames.range() else {
-            return Ok(());
+            return Ok(None);
         };
-        let Some(last) = frames.disposable(config.acknowledged_bytes_max, older_than) else {
-            return Ok(());
+        let Some(last) = frames.disposable(bytes_max, older_than) else {
+            return Ok(None);
         };
         let mut batch = self.shared.store.batch();
         batch.delete_frames(first, last);
@@ -66,6 +67,6 @@ impl Aggregator {
         self.shared.write(batch, Durability::Buffered)?;
         fail_point!(FramesReclaimWritten);
         frames.forget(last);
-        Ok(())
+        Ok(Some(last))
     }
 }

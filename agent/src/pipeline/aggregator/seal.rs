@@ -197,7 +197,7 @@ impl Aggregator {
         shared.write(batch, Durability::Synced)?;
         fail_point!(SealFromDiskBetweenFrames);
         lock(&shared.frames).add(meta);
-        Ok(())
+        self.make_room_between_frames()
     }
 
     fn finish_seal(

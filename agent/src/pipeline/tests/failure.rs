@@ -4,7 +4,7 @@ use submeter_common::meter::AggregationKind;
 use submeter_common::quantity::Quantity;
 
 use super::collector::{Collector, collect};
-use super::kit::{Kit, catalog, event, meter, submit};
+use super::kit::{Kit, catalog, event, meter, seconds, submit};
 use crate::pipeline::EventOutcome::Accepted;
 use crate::pipeline::{Health, PipelineError, SealReason, SubmitError};
 use crate::store::crash::Moment;
@@ -68,6 +68,23 @@ async fn a_failed_seal_poisons_and_loses_nothing() {
     let pipeline = kit.open();
     collect(&pipeline, &mut collector).await;
     assert_eq!(collector.quantity("cus", "mtr_count"), Quantity::ONE);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_beside_the_threads_ends_them_too() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
+        .await
+        .unwrap();
+    let sealed = pipeline.seal(SealReason::Requested).await.unwrap();
+    pipeline.shared().store.crash.arm(0, Moment::Before);
+    let told = pipeline.outbox().acknowledge(sealed);
+    assert!(matches!(told, Err(PipelineError::Failed(_))));
+    let runtime = tokio::runtime::Handle::current();
+    let stopped = tokio::task::spawn_blocking(move || runtime.block_on(pipeline.stop()));
+    let stopped = tokio::time::timeout(seconds(60), stopped).await;
+    assert!(stopped.expect("it ends").unwrap().is_err());
 }
 
 #[tokio::test]
