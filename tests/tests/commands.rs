@@ -1,5 +1,7 @@
 //! Do the commands do what they say, against running processes, and end with the right exit code?
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
@@ -161,6 +163,25 @@ async fn keys_are_made_shown_once_listed_and_revoked() -> Result<()> {
             .output()?;
         succeeded(&output)
     };
+    let file = system.root().join("exposed.key");
+    std::fs::copy(system.collector.bootstrap_key_file(), &file)?;
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+    let exposed = Command::new(program("submeter-collector")?)
+        .args([
+            "keys",
+            "list",
+            "--collector",
+            system.collector.url(),
+            "--key-file",
+        ])
+        .arg(&file)
+        .output()?;
+    let said = String::from_utf8_lossy(&exposed.stderr).into_owned();
+    ensure!(
+        exposed.status.code() == Some(1) && said.contains("0644"),
+        "{said}"
+    );
+
     let created = keys(&["create", "--scope", "read", "--name", "dashboards"])?;
     let key = created
         .split_whitespace()

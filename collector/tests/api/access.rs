@@ -1,9 +1,12 @@
 //! Keys: who may call what.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use submeter_collector::collector::Collector;
+use submeter_collector::config::Config;
 
 use crate::running::{Api, Running};
 
@@ -166,5 +169,26 @@ async fn the_first_key_is_private_made_once_and_no_secret_is_listed() {
     let (directory, clock) = running.stop().await;
     let again = Running::start_over(directory, clock).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
+    assert_eq!(again.api.get("/meters").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_first_key_that_others_can_read_stops_the_start() {
+    let running = Running::start().await;
+    let file = running.path("bootstrap.key");
+    let (directory, clock) = running.stop().await;
+    for mode in [0o644, 0o620] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let config = Config {
+            data_dir: directory.path().to_owned(),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            ..Config::default()
+        };
+        let refused = Collector::start(config, Arc::new(clock.clone())).await;
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains(&format!("{mode:04o}")), "{message}");
+    }
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let again = Running::start_over(directory, clock).await;
     assert_eq!(again.api.get("/meters").await.status, StatusCode::OK);
 }
