@@ -77,10 +77,7 @@ impl World {
             .stillborn_agent(name_of(point), OFTEN, point)
             .await?;
         agent.start_again().await?;
-        under_load(&mut agent, &batches, async |agent| {
-            agent.crash_and_start().await
-        })
-        .await?;
+        under_load(&mut agent, &batches, async |agent| agent.kill()).await?;
         self.end(agent, &batches, &self.meters).await
     }
 
