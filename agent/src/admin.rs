@@ -12,9 +12,12 @@ use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use submeter_common::protocol::Position;
+use submeter_common::time::Clock;
 use tokio::sync::Semaphore;
 
+use crate::budget::Budget;
 use crate::flush::{FlushHandle, FlushStatus};
+use crate::http::body::BodyRoom;
 use crate::http::query::Query;
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{Health, Pipeline, SealReason, Status};
@@ -32,17 +35,26 @@ const FLUSH_WAIT_SECONDS_MAX: u64 = 3600;
 pub(crate) struct Admin {
     pipeline: Pipeline,
     flush: FlushHandle,
+    clock: Arc<dyn Clock>,
+    bodies: BodyRoom,
     draining: AtomicBool,
     /// Room for answers that read the disk: looking must not take the machine from the hot path.
     looks: Semaphore,
 }
 
 impl Admin {
-    /// Looks at `pipeline` and at the flusher behind `flush`.
-    pub(crate) fn new(pipeline: Pipeline, flush: FlushHandle) -> Self {
+    /// Looks at `pipeline`, at the flusher behind `flush` and at the room that `bodies` take.
+    pub(crate) fn new(
+        pipeline: Pipeline,
+        flush: FlushHandle,
+        clock: Arc<dyn Clock>,
+        bodies: BodyRoom,
+    ) -> Self {
         Self {
             pipeline,
             flush,
+            clock,
+            bodies,
             draining: AtomicBool::new(false),
             looks: Semaphore::new(inspect::LOOKS_MAX),
         }
@@ -181,7 +193,8 @@ pub(crate) async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
 
 /// `GET /metrics`, in the text format of Prometheus.
 pub(crate) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let text = telemetry::render(&admin.pipeline.status());
+    Budget::RequestsBytes.note_used(admin.bodies.used() as f64);
+    let text = telemetry::render(&admin.pipeline.status(), admin.clock.now());
     (
         [(
             CONTENT_TYPE,

@@ -13,12 +13,13 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::admin::Admin;
+use crate::budget;
 use crate::config::{ADDRESS_FILE, Config, Secret};
 use crate::fail_point::fail_point;
 use crate::flush::{CollectorClient, Flusher, KeySource};
-use crate::http::body::Budget;
+use crate::http::body::BodyRoom;
 use crate::http::guard::Guard;
-use crate::http::server::Server;
+use crate::http::server::{Limits, Server};
 use crate::http::unix_socket;
 use crate::ingest::Ingest;
 use crate::pipeline::{Identity, OpenError, Pipeline, drop_ballast};
@@ -96,6 +97,7 @@ impl Agent {
             .map_err(StartError::Config)?;
         warn_of_plain_http(&config.collector);
         telemetry::metrics();
+        budget::announce(config);
 
         // 1. The store: recovers what a previous life left. Everything else leans on it.
         let pipeline = open(config, &clock).await?;
@@ -109,12 +111,19 @@ impl Agent {
         );
 
         // 3. The door.
-        let budget = Budget::new(
+        let bodies = BodyRoom::new(
             config.request_bytes_max.as_len(),
             config.requests_bytes_max.as_len(),
+            config.request_timeout.0,
         );
-        let ingest = Ingest::new(pipeline.clone(), clock, config.horizon(), budget);
-        let admin = Arc::new(Admin::new(pipeline.clone(), flusher.handle()));
+        let admin = Admin::new(
+            pipeline.clone(),
+            flusher.handle(),
+            Arc::clone(&clock),
+            bodies.clone(),
+        );
+        let admin = Arc::new(admin);
+        let ingest = Ingest::new(pipeline.clone(), clock, config.horizon(), bodies);
         let guard = Guard::new(config.listen, &config.allowed_hosts, token);
         let routes = router(Arc::new(ingest), Arc::clone(&admin), guard);
         let address_file = config.data_dir.join(ADDRESS_FILE);
@@ -284,7 +293,11 @@ async fn open_door(
         }
         None => None,
     };
-    let server = Server::start(config.listen, unix, routes, config.connections_max)
+    let limits = Limits {
+        connections_max: config.connections_max,
+        head_timeout: config.head_timeout.0,
+    };
+    let server = Server::start(config.listen, unix, routes, limits)
         .await
         .map_err(|source| StartError::Io {
             doing: format!("listen on {}", config.listen),

@@ -84,12 +84,23 @@ pub struct Config {
     /// Memory for event ids, some 1.5 bytes each beside a few MiB; beyond it, events are answered with 503.
     pub dedup_bytes_max: Bytes,
 
+    /// Time a client has to send a request's head, and longest silence between two requests on a connection.
+    pub head_timeout: Span,
+    /// Time a client has to send a request's body, or the next lines of a body of lines; later, it is answered with 408.
+    pub request_timeout: Span,
     /// Largest request body; a longer one is answered with 413.
     pub request_bytes_max: Bytes,
     /// All request bodies in memory at one time; beyond it, requests are answered with 503.
     pub requests_bytes_max: Bytes,
     /// Connections served at one time; further ones wait in the listen queue.
     pub connections_max: usize,
+
+    /// Requests that may wait to be written; beyond it, events are answered with 503.
+    pub queue_requests_max: usize,
+    /// Bytes of events that may wait to be written; beyond it, events are answered with 503.
+    pub queue_bytes_max: Bytes,
+    /// Imports that may be open at one time; beyond it, a further one is answered with 409.
+    pub imports_max: usize,
 
     /// Bytes of accepted events kept for look-ups and backfill after they are sealed.
     pub journal_bytes_max: Bytes,
@@ -105,6 +116,8 @@ pub struct Config {
     pub checkpoint_interval: Span,
     /// Rows of one frame at most.
     pub frame_rows_max: usize,
+    /// Bytes of open partials, in memory and on disk; beyond it they are sealed although the collector is away.
+    pub open_bytes_max: Bytes,
     /// Open group combinations of one meter; beyond it, new ones are counted under `__other__`.
     pub groups_per_meter_max: usize,
     /// Free disk space below which events are answered with 503.
@@ -143,9 +156,14 @@ impl Default for Config {
             horizon_future: Span(limits::HORIZON_FUTURE_DEFAULT),
             dedup_retention: Span::hours(24),
             dedup_bytes_max: Bytes::mebibytes(256),
+            head_timeout: Span::seconds(30),
+            request_timeout: Span::seconds(30),
             request_bytes_max: Bytes(limits::REQUEST_BYTES_MAX_DEFAULT as u64),
             requests_bytes_max: Bytes::mebibytes(64),
             connections_max: 1024,
+            queue_requests_max: 4096,
+            queue_bytes_max: Bytes::mebibytes(16),
+            imports_max: 1000,
             journal_bytes_max: Bytes::mebibytes(1024),
             journal_age_max: Span::hours(24),
             outbox_bytes_max: Bytes::mebibytes(4096),
@@ -153,6 +171,7 @@ impl Default for Config {
             acknowledged_age_max: Span::hours(24),
             checkpoint_interval: Span::seconds(5),
             frame_rows_max: 20_000,
+            open_bytes_max: Bytes::mebibytes(256),
             groups_per_meter_max: 100_000,
             disk_free_bytes_min: Bytes::mebibytes(512),
             key: None,
@@ -194,6 +213,9 @@ impl Config {
         let mut store = StoreConfig::new(self.data_dir.clone());
         store.dedup_retention = self.dedup_retention.0;
         store.dedup_bytes_max = self.dedup_bytes_max.0;
+        store.queue_requests_max = self.queue_requests_max;
+        store.queue_bytes_max = self.queue_bytes_max.as_len();
+        store.imports_max = self.imports_max;
         store.journal_bytes_max = self.journal_bytes_max.0;
         store.journal_age_max = self.journal_age_max.0;
         store.outbox_bytes_max = self.outbox_bytes_max.0;
@@ -201,6 +223,7 @@ impl Config {
         store.acknowledged_age_max = self.acknowledged_age_max.0;
         store.checkpoint_interval = self.checkpoint_interval.0;
         store.frame_rows_max = self.frame_rows_max;
+        store.open_bytes_max = self.open_bytes_max.0;
         store.groups_per_meter_max = self.groups_per_meter_max;
         store.disk_free_bytes_min = self.disk_free_bytes_min.0;
         store.heartbeat_interval = self.heartbeat_interval.0;
@@ -312,6 +335,18 @@ impl Config {
                 Duration::from_millis(100),
                 HOUR,
             ),
+            (
+                "head_timeout",
+                self.head_timeout,
+                Duration::from_millis(100),
+                HOUR,
+            ),
+            (
+                "request_timeout",
+                self.request_timeout,
+                Duration::from_millis(100),
+                HOUR,
+            ),
             ("shutdown_grace", self.shutdown_grace, Duration::ZERO, HOUR),
             (
                 "horizon_past",
@@ -347,9 +382,15 @@ impl Config {
                 self.requests_bytes_max,
                 self.request_bytes_max.0,
             ),
+            (
+                "queue_bytes_max",
+                self.queue_bytes_max,
+                self.request_bytes_max.0,
+            ),
             ("outbox_bytes_max", self.outbox_bytes_max, 1 << 20),
             // Two generations in memory take more than half of it.
             ("dedup_bytes_max", self.dedup_bytes_max, 32 << 20),
+            ("open_bytes_max", self.open_bytes_max, 1 << 20),
         ] {
             if bytes.0 < least {
                 problems.push(format!(
@@ -360,6 +401,8 @@ impl Config {
         }
         for (name, count, most) in [
             ("connections_max", self.connections_max, 1 << 20),
+            ("queue_requests_max", self.queue_requests_max, 1 << 20),
+            ("imports_max", self.imports_max, 10_000),
             (
                 "frame_rows_max",
                 self.frame_rows_max,

@@ -16,7 +16,7 @@ use submeter_common::event::Horizon;
 use submeter_common::time::Clock;
 use tokio::sync::Mutex;
 
-use crate::http::body::Budget;
+use crate::http::body::BodyRoom;
 use crate::pipeline::Pipeline;
 
 /// What the handlers of events work with.
@@ -24,7 +24,7 @@ pub(crate) struct Ingest {
     pipeline: Pipeline,
     clock: Arc<dyn Clock>,
     horizon: Horizon,
-    budget: Budget,
+    budget: BodyRoom,
     /// Held while a part of an import is taken: each part must find the line where the one before it ended.
     imports: Mutex<()>,
 }
@@ -35,7 +35,7 @@ impl Ingest {
         pipeline: Pipeline,
         clock: Arc<dyn Clock>,
         horizon: Horizon,
-        budget: Budget,
+        budget: BodyRoom,
     ) -> Self {
         Self {
             pipeline,

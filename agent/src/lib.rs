@@ -13,6 +13,7 @@
 //! 2xx may or may not be counted, so it must be sent again, with the same `event_id`.
 
 pub mod agent;
+pub mod budget;
 pub mod cli;
 pub mod config;
 pub mod flush;

@@ -49,7 +49,7 @@ pub(crate) use import::listed_imports;
 pub use import::{ImportCursor, ImportRequest, ImportState, ImportStatus};
 pub use outbox::{Outbox, StoredFrame};
 pub use query::{EventQuery, StoredEvent, StoredValue};
-pub use status::{Health, Status};
+pub use status::{Health, Status, Usage};
 pub use submission::{EventOutcome, SUBMISSION_EVENTS_MAX, Submission};
 
 use crate::inspection::Inspection;

@@ -11,8 +11,10 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
+use submeter_common::time::Timestamp;
 use tracing_subscriber::EnvFilter;
 
+use crate::budget;
 use crate::pipeline::Status;
 
 /// How log lines are written.
@@ -80,9 +82,10 @@ pub fn metrics() -> &'static PrometheusHandle {
 }
 
 /// All metrics in the text format of Prometheus, the store's gauges as of now.
-pub fn render(status: &Status) -> String {
+pub fn render(status: &Status, now: Timestamp) -> String {
     let handle = metrics();
     handle.run_upkeep();
     names::observe(status);
+    budget::observe(status, now);
     handle.render()
 }

@@ -12,6 +12,8 @@ pub(super) struct Groups {
     // Hashes stand in for the groups: two that collide count as one against the budget, which harms nothing.
     seen: HashMap<u32, HashSet<u64>>,
     hasher: DefaultHashBuilder,
+    largest: u64,
+    folded: u64,
 }
 
 impl Groups {
@@ -23,14 +25,27 @@ impl Groups {
             return group;
         }
         if seen.len() >= groups_max {
+            self.folded += 1;
             return Group::other();
         }
         seen.insert(hash);
+        self.largest = self.largest.max(seen.len() as u64);
         group
+    }
+
+    /// How many groups the meter with most of them has.
+    pub(super) fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    /// How many events went into the rest bucket, since the start.
+    pub(super) fn folded(&self) -> u64 {
+        self.folded
     }
 
     /// Forgets all groups: what was open is sealed.
     pub(super) fn clear(&mut self) {
+        self.largest = 0;
         self.seen.clear();
     }
 }

@@ -20,6 +20,9 @@ use super::{Metered, Slot};
 /// rows and frames stay bounded. Parts merge to the same result.
 const PARTIAL_HEAP_BYTES_MAX: usize = 1024 * 1024;
 
+/// What a partial takes beside texts and sets, its place in the table included.
+const PARTIAL_BYTES: usize = size_of::<OpenPartial>() + 2 * size_of::<u32>();
+
 /// One open partial and its key.
 #[derive(Debug)]
 pub(crate) struct OpenPartial {
@@ -49,6 +52,14 @@ pub(crate) struct Account(Option<Lookup>);
 struct Lookup {
     hash: u64,
     first: Option<usize>,
+}
+
+impl OpenPartial {
+    /// What it takes, its key included.
+    pub(crate) fn bytes(&self) -> u64 {
+        let texts = texts_bytes(&self.customer, &self.group);
+        (PARTIAL_BYTES + texts + self.partial.heap_bytes()) as u64
+    }
 }
 
 /// All open partials that are in memory.
@@ -278,9 +289,24 @@ impl OpenPartials {
         self.entries.len()
     }
 
+    /// Groups that the meter with most of them has open.
+    pub(crate) fn groups_of_one_meter(&self) -> u64 {
+        self.groups.largest()
+    }
+
+    /// Events that were counted under the rest bucket.
+    pub(crate) fn folded(&self) -> u64 {
+        self.groups.folded()
+    }
+
     /// Bytes the partials hold beyond their fixed size.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.heap_bytes
+    }
+
+    /// What the partials take in all.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.entries.len() * PARTIAL_BYTES + self.heap_bytes) as u64
     }
 
     /// The partials that changed since the last checkpoint.

@@ -249,7 +249,11 @@ impl Provider for Given {
 /// Only counts and lists are not text; a directory called `123` stays a directory.
 fn typed(key: &str, text: &str) -> Value {
     match key {
-        "connections_max" | "frame_rows_max" | "groups_per_meter_max" => text
+        "connections_max"
+        | "queue_requests_max"
+        | "imports_max"
+        | "frame_rows_max"
+        | "groups_per_meter_max" => text
             .trim()
             .parse::<u64>()
             .map_or_else(|_| Value::from(text), Value::from),

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::retry_after::retry_after;
 use super::transport::Transport;
+use crate::budget::Budget;
 use crate::config::Secret;
 use crate::tls::TlsFiles;
 
@@ -208,11 +209,12 @@ impl CollectorClient {
     /// Sends a call. What only the collector can say is believed only in the reply to this very call; that somebody on the
     /// way is busy, anybody may say.
     async fn send(&self, call: Call) -> Result<Response, CallError> {
-        let response = call
-            .request
-            .send()
-            .await
-            .map_err(|error| CallError::Unreachable(chain(&error)))?;
+        let response = call.request.send().await.map_err(|error| {
+            if error.is_timeout() {
+                Budget::CollectorTimeout.hit();
+            }
+            CallError::Unreachable(chain(&error))
+        })?;
         let status = response.status();
         let told = response.headers().get(CALL_HEADER);
         let strayed = told.map_or(

@@ -9,11 +9,10 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::reply::ApiError;
-
-/// Longest silence within a body.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::budget::Budget;
 
 /// A refused body is still read for a moment, up to so many bytes: a client that is cut off while it sends never sees
 /// the 413.
@@ -30,9 +29,11 @@ const UNIT_BYTES: usize = 1024;
 
 /// Memory for request bodies: of one and of all that are being read or worked on.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget {
+pub(crate) struct BodyRoom {
     units: Arc<Semaphore>,
+    units_max: usize,
     body_bytes_max: usize,
+    timeout: Duration,
 }
 
 /// A body's share of the budget, returned when it is dropped.
@@ -42,14 +43,29 @@ pub(crate) struct Share {
     bytes: usize,
 }
 
-impl Budget {
-    /// `body_bytes_max` for one body, `bytes_max` for all.
-    pub(crate) fn new(body_bytes_max: usize, bytes_max: usize) -> Self {
-        let units = (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+impl BodyRoom {
+    /// `body_bytes_max` for one body, `bytes_max` for all; each has to arrive within `timeout`.
+    pub(crate) fn new(body_bytes_max: usize, bytes_max: usize, timeout: Duration) -> Self {
+        let units_max = (bytes_max / UNIT_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            units: Arc::new(Semaphore::new(units)),
+            units: Arc::new(Semaphore::new(units_max)),
+            units_max,
             body_bytes_max,
+            timeout,
         }
+    }
+
+    /// Bytes of all bodies that are being read or worked on.
+    pub(crate) fn used(&self) -> usize {
+        let units = self
+            .units_max
+            .saturating_sub(self.units.available_permits());
+        units.saturating_mul(UNIT_BYTES)
+    }
+
+    /// When a body, or the next part of one, has to be there.
+    pub(crate) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
     }
 
     /// An empty share.
@@ -68,6 +84,7 @@ impl Budget {
             .saturating_sub(share.bytes.div_ceil(UNIT_BYTES));
         if missing > 0 {
             let overloaded = || {
+                Budget::RequestsBytes.hit();
                 ApiError::unavailable(
                     "OVERLOADED",
                     "too many request bodies are being worked on; send this again later",
@@ -100,7 +117,8 @@ impl Budget {
         }
         let mut share = self.share();
         let mut whole = BytesMut::new();
-        while let Some(piece) = next_piece(&mut body).await? {
+        let deadline = self.deadline();
+        while let Some(piece) = next_piece(&mut body, deadline).await? {
             if whole.is_empty() {
                 // Small bodies come in one piece, which is taken as it is; larger ones get room for all of it at once.
                 let announced = announced.and_then(|bytes| usize::try_from(bytes).ok());
@@ -109,7 +127,13 @@ impl Budget {
                         self.cover(&mut share, bytes)?;
                         return Ok((piece, share));
                     }
-                    Some(bytes) => whole.reserve(bytes),
+                    Some(bytes) => {
+                        if let Err(error) = self.cover(&mut share, bytes) {
+                            drain(body).await;
+                            return Err(error);
+                        }
+                        whole.reserve(bytes);
+                    }
                     None => {}
                 }
             }
@@ -127,6 +151,7 @@ impl Budget {
     }
 
     fn too_large(&self) -> ApiError {
+        Budget::RequestBytes.hit();
         let message = format!(
             "the body is longer than {} bytes; send fewer events at a time",
             self.body_bytes_max
@@ -135,18 +160,44 @@ impl Budget {
     }
 }
 
-/// The next piece of a body, None at its end. An error when it is cut off or stalls.
-pub(crate) async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
-    loop {
-        let frame = tokio::time::timeout(PIECE_TIMEOUT, body.frame())
-            .await
-            .map_err(|_| {
-                ApiError::new(
+/// Why a body did not come to its end.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum BodyError {
+    /// It was not there in time.
+    Late,
+    /// It was cut off.
+    Cut,
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Late => {
+                Budget::RequestTimeout.hit();
+                Self::new(
                     StatusCode::REQUEST_TIMEOUT,
                     "BODY_TIMEOUT",
-                    "the body stopped arriving before its end",
+                    "the body did not arrive in time",
                 )
-            })?;
+            }
+            BodyError::Cut => Self::new(
+                StatusCode::BAD_REQUEST,
+                "INCOMPLETE_BODY",
+                "the body was cut off before its announced end",
+            ),
+        }
+    }
+}
+
+/// The next piece of a body, None at its end. An error when it is cut off or not there by `deadline`.
+pub(crate) async fn next_piece(
+    body: &mut Body,
+    deadline: Instant,
+) -> Result<Option<Bytes>, BodyError> {
+    loop {
+        let frame = tokio::time::timeout_at(deadline, body.frame())
+            .await
+            .map_err(|_| BodyError::Late)?;
         match frame {
             None => return Ok(None),
             Some(Ok(frame)) => {
@@ -156,11 +207,7 @@ pub(crate) async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, ApiErro
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a request body was cut off");
-                return Err(ApiError::new(
-                    StatusCode::BAD_REQUEST,
-                    "INCOMPLETE_BODY",
-                    "the body was cut off before its announced end",
-                ));
+                return Err(BodyError::Cut);
             }
         }
     }

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use submeter_common::event::{BatchRejection, EventError};
 
+use crate::budget::Budget;
 use crate::pipeline::{PipelineError, RefusalReason, SubmitError};
 
 /// A guess at how long a supervisor takes to start the agent again.
@@ -114,12 +115,14 @@ impl From<SubmitError> for ApiError {
                 reason,
                 retry_after,
             } => {
-                let code = match reason {
-                    RefusalReason::QueueFull => "QUEUE_FULL",
-                    RefusalReason::OutboxFull => "OUTBOX_FULL",
-                    RefusalReason::DiskLow => "DISK_LOW",
-                    RefusalReason::DedupFull => "DEDUP_FULL",
+                let (code, budget) = match reason {
+                    RefusalReason::QueueLong => ("QUEUE_FULL", Budget::QueueRequests),
+                    RefusalReason::QueueFull => ("QUEUE_FULL", Budget::QueueBytes),
+                    RefusalReason::OutboxFull => ("OUTBOX_FULL", Budget::OutboxBytes),
+                    RefusalReason::DiskLow => ("DISK_LOW", Budget::DiskFree),
+                    RefusalReason::DedupFull => ("DEDUP_FULL", Budget::DedupBytes),
                 };
+                budget.hit();
                 Self::unavailable(
                     code,
                     format!("{message}; nothing of this request is stored, send it again later"),

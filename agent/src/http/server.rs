@@ -25,9 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::unix_socket::SocketFile;
-
-/// Time a client has to send the whole head of a request, idle time on a kept connection included.
-const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::budget::Budget;
 
 /// The read buffer of a connection, which also bounds a request's head: a block of events is read at once, a head of this
 /// size is not one.
@@ -40,6 +38,15 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThroughUnixSocket;
 
+/// What clients may hold open.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Limits {
+    /// Connections served at one time.
+    pub(crate) connections_max: usize,
+    /// Time a client has to send the whole head of a request, idle time on a kept connection included.
+    pub(crate) head_timeout: Duration,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -50,17 +57,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `listen` and begins to serve `router` there and on `unix`, to at most `connections_max` connections together.
+    /// Binds `listen` and begins to serve `router` there and on `unix`, within `limits` for both together.
     pub(crate) async fn start(
         listen: SocketAddr,
         unix: Option<(UnixListener, SocketFile)>,
         router: Router,
-        connections_max: usize,
+        limits: Limits,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        let connections = Arc::new(Semaphore::new(
+            limits.connections_max.min(Semaphore::MAX_PERMITS),
+        ));
         let router = router.layer(from_fn_with_state(Arc::clone(&connections), make_room));
         let (unix, socket_file) = unix.unzip();
         let doors = Doors {
@@ -68,6 +77,7 @@ impl Server {
             unix,
             unix_router: router.clone().layer(Extension(ThroughUnixSocket)),
             router,
+            head_timeout: limits.head_timeout,
         };
         let accepting = tokio::spawn(accept(doors, connections, stopped));
         Ok(Self {
@@ -109,6 +119,7 @@ struct Doors {
     router: Router,
     unix: Option<UnixListener>,
     unix_router: Router,
+    head_timeout: Duration,
 }
 
 enum Accepted {
@@ -130,11 +141,13 @@ async fn accept(
         match accepted {
             Ok((Accepted::Tcp(stream), permit)) => {
                 let router = doors.router.clone();
-                tokio::spawn(serve(stream, router, graceful.watcher(), permit));
+                let watcher = graceful.watcher();
+                tokio::spawn(serve(stream, router, doors.head_timeout, watcher, permit));
             }
             Ok((Accepted::Unix(stream), permit)) => {
                 let router = doors.unix_router.clone();
-                tokio::spawn(serve(stream, router, graceful.watcher(), permit));
+                let watcher = graceful.watcher();
+                tokio::spawn(serve(stream, router, doors.head_timeout, watcher, permit));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -162,10 +175,14 @@ async fn next_connection(
     doors: &Doors,
     connections: &Arc<Semaphore>,
 ) -> io::Result<(Accepted, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(connections)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    let permit = match Arc::clone(connections).try_acquire_owned() {
+        Ok(permit) => permit,
+        Err(_) => {
+            Budget::Connections.hit();
+            let room = Arc::clone(connections).acquire_owned().await;
+            room.map_err(io::Error::other)?
+        }
+    };
     let unix = async {
         match &doors.unix {
             Some(listener) => listener.accept().await,
@@ -183,18 +200,28 @@ async fn next_connection(
     Ok((accepted, permit))
 }
 
-async fn serve<S>(stream: S, router: Router, watcher: Watcher, permit: OwnedSemaphorePermit)
-where
+async fn serve<S>(
+    stream: S,
+    router: Router,
+    head_timeout: Duration,
+    watcher: Watcher,
+    permit: OwnedSemaphorePermit,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    Budget::Connections.take_one();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_READ_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(READ_BYTES_MAX)
         .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = watcher.watch(connection).await {
+        if error.is_timeout() {
+            Budget::HeadTimeout.hit();
+        }
         tracing::debug!(%error, "a connection ended early");
     }
+    Budget::Connections.give_one_back();
     drop(permit);
 }

@@ -17,6 +17,7 @@ use submeter_common::id::check_id;
 
 use super::Ingest;
 use super::native::{Stream, Tally, take_lines};
+use crate::budget::Budget;
 use crate::http::body::{drain, media_type, unsupported};
 use crate::http::query::{PathId, Query};
 use crate::http::reply::{ApiError, json};
@@ -96,6 +97,7 @@ pub(crate) async fn begin(
         .await
         .map_err(|error| match error {
             PipelineError::Invalid(message) => {
+                Budget::Imports.hit();
                 ApiError::new(StatusCode::CONFLICT, "TOO_MANY_IMPORTS", message)
             }
             error => error.into(),

@@ -19,7 +19,7 @@ use submeter_common::limits::EVENTS_PER_REQUEST_MAX;
 use super::Ingest;
 use super::compatible::{TIMESTAMP, behind_watermark};
 use super::lines::{Block, LINE_BYTES_MAX, Line, Lines};
-use crate::http::body::{drain, media_type, next_piece, unsupported};
+use crate::http::body::{BodyError, drain, media_type, next_piece, unsupported};
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{EventOutcome, ImportCursor};
 
@@ -146,7 +146,19 @@ async fn read_lines(
     let mut share = ingest.budget.share();
     let mut lines = Lines::default();
     let mut next_line = stream.first_line;
-    while let Some(piece) = next_piece(&mut body).await? {
+    let mut deadline = ingest.budget.deadline();
+    loop {
+        let piece = match next_piece(&mut body, deadline).await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => break,
+            // Lines that come slowly are taken as they come, so that only a line without end is late.
+            Err(BodyError::Late) if lines.count() > 0 => {
+                next_line = take_block(ingest, lines.take(), next_line, stream, tally).await?;
+                deadline = ingest.budget.deadline();
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut rest = &piece[..];
         while !rest.is_empty() {
             let taken = lines.push(rest, EVENTS_PER_REQUEST_MAX);
@@ -156,6 +168,7 @@ async fn read_lines(
                 || lines.bytes() >= BLOCK_BYTES_MAX && lines.count() > 0
             {
                 next_line = take_block(ingest, lines.take(), next_line, stream, tally).await?;
+                deadline = ingest.budget.deadline();
             }
         }
     }

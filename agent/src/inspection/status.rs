@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::dedup::remembered;
 use super::partials::walk_open;
 use super::{InspectError, Inspection};
-use crate::pipeline::{Health, Status, listed_imports};
+use crate::pipeline::{Health, Status, Usage, listed_imports};
 
 impl Inspection<'_> {
     /// Everything an operator asks first. `disk_free_bytes` is measured by the caller.
@@ -65,6 +65,7 @@ impl Inspection<'_> {
                 .any(|coverage| !coverage.gaps.is_empty()),
             receipts: replayed.receipts,
             imports,
+            usage: Usage::default(),
             disk_free_bytes,
             health: Health::Degraded {
                 reasons: vec!["the agent is not running".to_owned()],

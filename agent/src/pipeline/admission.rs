@@ -38,6 +38,10 @@ impl Shared {
         self.requests
             .try_push(Job::Submit(submission, reply), bytes)
             .map_err(|refused| match refused {
+                Refused::Long(_) => SubmitError::Refused {
+                    reason: RefusalReason::QueueLong,
+                    retry_after: QUEUE_RETRY,
+                },
                 Refused::Full(_) => SubmitError::Refused {
                     reason: RefusalReason::QueueFull,
                     retry_after: QUEUE_RETRY,

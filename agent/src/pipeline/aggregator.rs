@@ -18,11 +18,13 @@ use std::time::{Duration, Instant};
 
 use submeter_common::event::{Event, Value};
 use submeter_common::time::Timestamp;
+use tokio::sync::oneshot;
 
+use super::SealReason;
 use super::compactor::Closing;
 use super::queue::Popped;
 use super::shared::{Shared, View, lock};
-use super::work::{Committed, Work};
+use super::work::{Command, Committed, Job, Work};
 use crate::aggregate::{Account, MeterIndex, Metered, OpenPartials};
 use crate::dedup::{Entry, Generation};
 use crate::fail_point::fail_point;
@@ -48,6 +50,12 @@ pub(super) struct Aggregator {
     spilled: bool,
     /// How many partials are on disk only.
     spilled_partials: u64,
+    /// What those take there.
+    spilled_bytes: u64,
+    /// The open set has passed its budget and a seal is on its way.
+    seal_is_asked: bool,
+    /// How often that happened.
+    seals_by_size: u64,
     /// As it will be written at the next checkpoint.
     progress: Progress,
     /// The cursor of the last checkpoint: nothing after it may be reclaimed.
@@ -87,6 +95,9 @@ impl Aggregator {
             open,
             spilled,
             spilled_partials: 0,
+            spilled_bytes: 0,
+            seal_is_asked: false,
+            seals_by_size: 0,
             durable_cursor: progress.cursor,
             life_first_seq: progress.sealed.seq + 1,
             progress,
@@ -130,8 +141,22 @@ impl Aggregator {
             if self.ticked.elapsed() >= TICK {
                 self.tick()?;
             }
+            self.ask_for_seal();
             self.publish();
         }
+    }
+
+    /// Has the open set sealed when it has passed its budget, whoever is away: as frames it is a tenth of the size, and the
+    /// outbox has a budget of its own.
+    fn ask_for_seal(&mut self) {
+        if self.seal_is_asked || self.open_bytes() <= self.shared.config.open_bytes_max {
+            return;
+        }
+        let (reply, _nobody_waits) = oneshot::channel();
+        let seal = Job::Command(Command::Seal(SealReason::Requested, reply));
+        // A closed queue takes no more events either.
+        self.seal_is_asked = self.shared.requests.push_command(seal).is_ok();
+        self.seals_by_size += u64::from(self.seal_is_asked);
     }
 
     fn handle(&mut self, work: Work) -> Result<(), StoreError> {
@@ -315,10 +340,14 @@ impl Aggregator {
             receipts: self.progress.receipts.clone(),
             open_partials: self.open_partials(),
             journal_bytes: self.chunks.bytes(),
+            journal_oldest_at: self.chunks.oldest_at(),
+            groups_of_one_meter: self.open.groups_of_one_meter(),
+            folded: self.open.folded(),
+            seals_by_size: self.seals_by_size,
             quarantined: self.progress.quarantined,
             backfilling,
             watermark: self.watermark(),
-            floor: Some(self.progress.floor),
+            open_bytes: self.open_bytes(),
         };
         drop(view);
         self.shared.viewed.notify_all();
@@ -346,6 +375,11 @@ impl Aggregator {
 
     fn open_partials(&self) -> u64 {
         self.open.len() as u64 + self.spilled_partials
+    }
+
+    /// What the open partials take, in memory and on disk.
+    fn open_bytes(&self) -> u64 {
+        self.open.bytes() + self.spilled_bytes
     }
 
     /// The last record counted.

@@ -79,6 +79,7 @@ impl Committer {
             }
             return Ok(());
         }
+        self.follow_clock();
         let mut group = Group::new(&shared.store, self.next_record, shared.clock.now());
         let mut answers = Vec::with_capacity(waiting.len());
         {
@@ -172,6 +173,7 @@ impl Committer {
     /// Fixes the watermark between two records. From here on nothing older than the floor is accepted, and everything
     /// accepted before reaches the aggregator before this order does.
     fn seal_order(&mut self, reason: SealReason) -> SealOrder {
+        self.follow_clock();
         let at = self.shared.clock.now();
         let live = live_watermark(at, self.shared.config.horizon_past);
         self.floor = self.floor.max(live);
@@ -193,10 +195,36 @@ impl Committer {
         }
     }
 
+    /// Takes back what was claimed by a clock that has been set back since: otherwise events of now would be refused until it
+    /// is there again. The next frame's watermark says so; what a period was closed without comes as late usage.
+    fn follow_clock(&mut self) {
+        let now = self.shared.clock.now();
+        let floor = kept_floor(self.floor, now, self.shared.config.horizon_past);
+        if floor < self.floor {
+            tracing::warn!(
+                was = %self.floor,
+                now = %floor,
+                "the clock was set back: events as old as the horizon are taken again, and the watermark goes back with it"
+            );
+            self.shared.clock_set_back.fetch_add(1, Ordering::Relaxed);
+            self.floor = floor;
+        }
+    }
+
     /// Hands work to the aggregator, waiting for room. When its queue is closed, so is this thread's own, and the loop
     /// ends with the next look at it.
     fn forward(&self, work: Work, bytes: usize) {
         let _ = self.shared.work.push(work, bytes);
+    }
+}
+
+/// What is left of a floor at `now`: all of it, unless it refuses events within the horizon. Only a clock that is set back by
+/// more than the grace makes it do so.
+pub(super) fn kept_floor(floor: Timestamp, now: Timestamp, horizon_past: Duration) -> Timestamp {
+    if now.saturating_sub(horizon_past) < floor {
+        floor.min(live_watermark(now, horizon_past))
+    } else {
+        floor
     }
 }
 

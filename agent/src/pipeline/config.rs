@@ -35,6 +35,9 @@ pub struct StoreConfig {
     pub queue_requests_max: usize,
     /// Event bytes that may wait for the committer before new requests are refused.
     pub queue_bytes_max: usize,
+    /// Imports that may be open at one time. Each holds a place in memory and the watermark back; a fleet of files is
+    /// imported a few at a time.
+    pub imports_max: usize,
     /// Longest time between two checkpoints while events arrive; bounds the replay at start.
     pub checkpoint_interval: Duration,
     /// Most journal bytes between two checkpoints; bounds the replay at start.
@@ -45,6 +48,8 @@ pub struct StoreConfig {
     pub frame_rows_max: usize,
     /// Open partials held in memory; beyond it they spill to the state directory at the next checkpoint.
     pub open_partials_in_memory_max: usize,
+    /// Bytes of open partials, in memory and on disk; beyond it they are sealed although the collector is away.
+    pub open_bytes_max: u64,
     /// Distinct groups of one meter between two seals; the rest folds into `__other__`.
     pub groups_per_meter_max: usize,
     /// Free disk bytes below which new events are refused.
@@ -80,11 +85,13 @@ impl StoreConfig {
             commit_bytes_max: 2 * 1024 * 1024,
             queue_requests_max: 4096,
             queue_bytes_max: 16 * 1024 * 1024,
+            imports_max: 1000,
             checkpoint_interval: Duration::from_secs(5),
             checkpoint_bytes_max: 64 * MIB,
             heartbeat_interval: Duration::from_secs(60),
             frame_rows_max: 20_000,
             open_partials_in_memory_max: squeezed(100_000, 60),
+            open_bytes_max: 256 * MIB,
             groups_per_meter_max: 100_000,
             disk_free_bytes_min: 512 * MIB,
             horizon_past: HORIZON_PAST_DEFAULT,

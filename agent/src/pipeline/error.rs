@@ -46,7 +46,9 @@ pub enum OpenError {
 /// Which budget refused a submission.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum RefusalReason {
-    /// Too many requests or bytes wait for the committer.
+    /// Too many requests wait for the committer.
+    QueueLong,
+    /// Too many bytes wait for the committer.
     QueueFull,
     /// Too many bytes of frames wait for the collector.
     OutboxFull,
@@ -60,6 +62,7 @@ impl RefusalReason {
     /// The reason as a short sentence for replies and logs.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::QueueLong => "too many requests wait to be written",
             Self::QueueFull => "too many events wait to be written",
             Self::OutboxFull => "too many frames wait for the collector",
             Self::DiskLow => "too little free disk",

@@ -81,10 +81,6 @@ pub enum ImportStatus {
     Abandoned,
 }
 
-/// Imports that may be open at one time. Each holds a place in memory and the watermark back; a fleet of files is
-/// imported a few at a time.
-pub(super) const OPEN_IMPORTS_MAX: usize = 1000;
-
 /// Imports that are over and still in memory, to be listed.
 const CLOSED_LISTED_MAX: usize = 100;
 

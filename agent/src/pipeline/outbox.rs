@@ -66,10 +66,22 @@ impl Frames {
         self.unacknowledged_bytes
     }
 
-    /// Bytes of the retained frames that the collector holds.
+    /// Bytes of the frames the collector holds that are kept all the same.
     pub(super) fn acknowledged_bytes(&self) -> u64 {
-        let all: u64 = self.retained.iter().map(|frame| frame.bytes).sum();
-        all.saturating_sub(self.unacknowledged_bytes)
+        self.acknowledged_frames().map(|frame| frame.bytes).sum()
+    }
+
+    /// When the oldest of those was sealed.
+    pub(super) fn oldest_acknowledged_at(&self) -> Option<Timestamp> {
+        self.acknowledged_frames()
+            .next()
+            .map(|frame| frame.sealed_at)
+    }
+
+    fn acknowledged_frames(&self) -> impl Iterator<Item = &FrameMeta> {
+        let acknowledged = self.acknowledged.position.seq;
+        let held = move |frame: &&FrameMeta| frame.seq <= acknowledged;
+        self.retained.iter().take_while(held)
     }
 
     fn find(&self, seq: u64) -> Option<&FrameMeta> {

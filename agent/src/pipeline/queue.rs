@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Why an item was not taken; it comes back.
 #[derive(Debug)]
 pub(super) enum Refused<T> {
+    /// Too many items wait.
+    Long(T),
+    /// Too many bytes wait.
     Full(T),
     Closed(T),
 }
@@ -57,11 +60,20 @@ impl<T> Queue<T> {
         if state.closed {
             return Err(Refused::Closed(item));
         }
+        if self.is_long(&state) {
+            return Err(Refused::Long(item));
+        }
         if self.is_full(&state, bytes) {
             return Err(Refused::Full(item));
         }
         self.add(&mut state, item, bytes);
         Ok(())
+    }
+
+    /// How many items and bytes wait.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.items.len(), state.bytes)
     }
 
     /// Adds an item that must not be refused for want of room: a command, of which there are few.
@@ -77,7 +89,7 @@ impl<T> Queue<T> {
     /// Adds an item, waiting for room.
     pub(super) fn push(&self, item: T, bytes: usize) -> Result<(), T> {
         let mut state = self.lock();
-        while !state.closed && self.is_full(&state, bytes) {
+        while !state.closed && (self.is_long(&state) || self.is_full(&state, bytes)) {
             state = self
                 .emptied
                 .wait(state)
@@ -148,9 +160,12 @@ impl<T> Queue<T> {
         drop(dropped);
     }
 
+    fn is_long(&self, state: &State<T>) -> bool {
+        !state.items.is_empty() && state.items.len() >= self.items_max
+    }
+
     fn is_full(&self, state: &State<T>, bytes: usize) -> bool {
-        let over = state.bytes.saturating_add(bytes) > self.bytes_max;
-        !state.items.is_empty() && (over || state.items.len() >= self.items_max)
+        !state.items.is_empty() && state.bytes.saturating_add(bytes) > self.bytes_max
     }
 
     fn add(&self, state: &mut State<T>, item: T, bytes: usize) {

@@ -15,7 +15,7 @@ use submeter_common::time::{Clock, Timestamp};
 use uuid::Uuid;
 
 use super::aggregator::Aggregator;
-use super::committer::{Committer, live_watermark};
+use super::committer::{Committer, kept_floor, live_watermark};
 use super::compactor::Compactor;
 use super::outbox::Frames;
 use super::shared::{Parts, Shared, lock};
@@ -212,7 +212,8 @@ fn seal_previous_life(
     if aggregator.is_empty() {
         return Ok(());
     }
-    let floor = floor.max(live_watermark(now, shared.config.horizon_past));
+    let horizon_past = shared.config.horizon_past;
+    let floor = kept_floor(floor, now, horizon_past).max(live_watermark(now, horizon_past));
     let oldest = lock(&shared.imports).oldest_open();
     let watermark = oldest.map_or(floor, |oldest| floor.min(oldest));
     let reason = SealReason::Requested;

@@ -32,10 +32,15 @@ pub(super) struct View {
     pub(super) receipts: Receipts,
     pub(super) open_partials: u64,
     pub(super) journal_bytes: u64,
+    pub(super) journal_oldest_at: Option<Timestamp>,
+    pub(super) groups_of_one_meter: u64,
+    pub(super) folded: u64,
+    pub(super) seals_by_size: u64,
     pub(super) quarantined: u64,
     pub(super) backfilling: bool,
     pub(super) watermark: Option<Timestamp>,
-    pub(super) floor: Option<Timestamp>,
+    /// Memory and disk that the open partials take.
+    pub(super) open_bytes: u64,
 }
 
 /// The shared state.
@@ -67,6 +72,8 @@ pub(super) struct Shared {
     /// The last journal record that is durable.
     pub(super) committed: AtomicU64,
     pub(super) disk: Disk,
+    /// How often the clock was set back so far that a claim had to be taken back.
+    pub(super) clock_set_back: AtomicU64,
     pub(super) stopping: AtomicBool,
     /// Nothing is accepted any more, but what was accepted is still sealed.
     pub(super) door_closed: AtomicBool,
@@ -107,6 +114,7 @@ impl Shared {
             viewed: Condvar::new(),
             committed: AtomicU64::new(0),
             disk: Disk::new(&config.data_dir, config.disk_free_bytes_min),
+            clock_set_back: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             door_closed: AtomicBool::new(false),
             config,

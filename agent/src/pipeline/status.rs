@@ -8,7 +8,7 @@ use submeter_common::id::AgentId;
 use submeter_common::protocol::{Position, Receipts};
 use submeter_common::time::Timestamp;
 
-use super::shared::{Shared, View, lock};
+use super::shared::{Shared, lock};
 use super::{ImportState, Pipeline, RefusalReason};
 
 /// Whether new events are taken.
@@ -22,6 +22,31 @@ pub enum Health {
         /// Why.
         reasons: Vec<String>,
     },
+}
+
+/// What is used of budgets, and how often some were reached since the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Memory and disk that partials not sealed yet take.
+    pub open_bytes: u64,
+    /// Requests and commands that wait for the committer.
+    pub queue_requests: u64,
+    /// Bytes of events that wait for the committer.
+    pub queue_bytes: u64,
+    /// Bytes of frames that the collector holds and that are kept all the same.
+    pub acknowledged_bytes: u64,
+    /// When the oldest of those was sealed.
+    pub acknowledged_oldest_at: Option<Timestamp>,
+    /// When the oldest retained events were accepted, roughly.
+    pub journal_oldest_at: Option<Timestamp>,
+    /// Groups that the meter with most of them has open.
+    pub groups_of_one_meter: u64,
+    /// Events that were counted under `__other__` for want of room.
+    pub folded: u64,
+    /// Seals that were made because the open partials took too much.
+    pub seals_by_size: u64,
+    /// How often the clock was set back so far that the watermark had to follow it.
+    pub clock_set_back: u64,
 }
 
 /// A snapshot of the pipeline.
@@ -71,6 +96,8 @@ pub struct Status {
     pub backfilling: bool,
     /// The open imports and the youngest hundred of the others.
     pub imports: Vec<ImportState>,
+    /// What is used of the budgets that have no place above; all nothing while the agent is not running.
+    pub usage: Usage,
     /// Free bytes on the state directory's disk.
     pub disk_free_bytes: u64,
     /// Whether new events are taken.
@@ -89,12 +116,13 @@ impl Pipeline {
         let view = shared.view_within(VIEW_WAIT);
         let mut receipts = view.receipts.clone();
         lock(&shared.pending).apply(&mut receipts);
-        let health = shared.health(&view);
+        let health = shared.health();
         let dedup = lock(&shared.dedup);
         let (dedup_ids, dedup_bytes) = (dedup.ids(), dedup.bytes());
         let (dedup_runs, dedup_disk_reads) = (dedup.run_count() as u64, dedup.disk_reads);
         drop(dedup);
         let imports = self.imports();
+        let (queue_requests, queue_bytes) = shared.requests.waiting();
         let frames = lock(&shared.frames);
         let oldest = frames.unacknowledged().next();
         Status {
@@ -122,6 +150,18 @@ impl Pipeline {
             quarantined: view.quarantined,
             backfilling: view.backfilling,
             imports,
+            usage: Usage {
+                open_bytes: view.open_bytes,
+                queue_requests: queue_requests as u64,
+                queue_bytes: queue_bytes as u64,
+                acknowledged_bytes: frames.acknowledged_bytes(),
+                acknowledged_oldest_at: frames.oldest_acknowledged_at(),
+                journal_oldest_at: view.journal_oldest_at,
+                groups_of_one_meter: view.groups_of_one_meter,
+                folded: view.folded,
+                seals_by_size: view.seals_by_size,
+                clock_set_back: shared.clock_set_back.load(Ordering::Relaxed),
+            },
             disk_free_bytes: shared.disk.free(),
             health,
         }
@@ -129,7 +169,7 @@ impl Pipeline {
 }
 
 impl Shared {
-    fn health(&self, view: &View) -> Health {
+    fn health(&self) -> Health {
         let mut reasons = Vec::new();
         if let Some(reason) = self.poison.reason() {
             reasons.push(format!("the state directory failed: {reason}"));
@@ -142,10 +182,6 @@ impl Shared {
                 RefusalReason::DiskLow => self.disk.shortage(),
                 other => other.as_str().to_owned(),
             });
-        }
-        if view.floor.is_some_and(|floor| floor > self.clock.now()) {
-            let reason = "the clock stands before the sealed watermark: events of now are refused";
-            reasons.push(reason.to_owned());
         }
         if reasons.is_empty() {
             Health::Ok

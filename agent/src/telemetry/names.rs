@@ -28,6 +28,10 @@ pub const UNMATCHED_EVENTS: &str = "submeter_agent_unmatched_events_total";
 pub const QUARANTINED_EVENTS: &str = "submeter_agent_quarantined_events_total";
 /// Partials not sealed yet.
 pub const OPEN_PARTIALS: &str = "submeter_agent_open_partials";
+/// Memory and disk that partials not sealed yet take.
+pub const OPEN_BYTES: &str = "submeter_agent_open_bytes";
+/// How often the clock was set back so far that the watermark had to follow it.
+pub const CLOCK_SET_BACK: &str = "submeter_agent_clock_set_back_total";
 /// Sealed frames the collector does not hold yet.
 pub const OUTBOX_FRAMES: &str = "submeter_agent_outbox_frames";
 /// Bytes of sealed frames the collector does not hold yet.
@@ -62,6 +66,12 @@ pub const HEALTHY: &str = "submeter_agent_healthy";
 /// Version of the catalog in force.
 pub const CATALOG_VERSION: &str = "submeter_agent_catalog_version";
 
+/// The limits in force, by `budget`: the setting's name. Bytes, seconds or pieces.
+pub const BUDGET_LIMIT: &str = "submeter_agent_budget_limit";
+/// What is used of a limit now, by `budget`.
+pub const BUDGET_USED: &str = "submeter_agent_budget_used";
+/// How often a limit was reached, by `budget`.
+pub const BUDGET_HITS: &str = "submeter_agent_budget_hits_total";
 /// Requests answered, by `route` and `status`.
 pub const REQUESTS: &str = "submeter_agent_requests_total";
 /// Time to answer a request, by `route`.
@@ -104,6 +114,14 @@ pub(super) fn describe() {
     describe_counter!(QUARANTINED_EVENTS, "Events an aggregation could not take");
     describe_gauge!(OPEN_PARTIALS, "Partials not sealed yet");
     describe_gauge!(
+        OPEN_BYTES,
+        "Memory and disk that partials not sealed yet take"
+    );
+    describe_counter!(
+        CLOCK_SET_BACK,
+        "How often the clock was set back so far that the watermark had to follow it"
+    );
+    describe_gauge!(
         OUTBOX_FRAMES,
         "Sealed frames the collector does not hold yet"
     );
@@ -143,6 +161,9 @@ pub(super) fn describe() {
         "1 when new events are taken, 0 when they are refused"
     );
     describe_gauge!(CATALOG_VERSION, "Version of the catalog in force");
+    describe_gauge!(BUDGET_LIMIT, "The limits in force, by setting");
+    describe_gauge!(BUDGET_USED, "What is used of a limit now, by setting");
+    describe_counter!(BUDGET_HITS, "How often a limit was reached, by setting");
     describe_counter!(REQUESTS, "Requests answered, by route and status");
     describe_histogram!(REQUEST_SECONDS, "Time to answer a request");
     describe_counter!(FRAMES_SENT, "Frames sent, by result");
@@ -177,6 +198,8 @@ pub(super) fn observe(status: &Status) {
     }
     gauge!(AT_RISK_EVENTS).set(status.at_risk_events as f64);
     gauge!(OPEN_PARTIALS).set(status.open_partials as f64);
+    gauge!(OPEN_BYTES).set(status.usage.open_bytes as f64);
+    counter!(CLOCK_SET_BACK).absolute(status.usage.clock_set_back);
     gauge!(OUTBOX_FRAMES).set(status.outbox_frames as f64);
     gauge!(OUTBOX_BYTES).set(status.outbox_bytes as f64);
     gauge!(OLDEST_UNACKNOWLEDGED_SECONDS).set(seconds(status.oldest_unacknowledged_at));

@@ -61,7 +61,7 @@ fn new_agent(request: &RegisterRequest, now: Timestamp) -> Registered {
         applied: NOTHING,
         // Frames that are sealed but not here may hold events from before the agent's own watermark.
         watermark: if request.sealed.seq == 0 {
-            request.watermark
+            request.watermark.min(now)
         } else {
             NO_WATERMARK
         },

@@ -194,8 +194,9 @@ async fn the_clock_closes_periods_and_the_next_base_fee_is_on_the_same_invoice()
         )],
         "2026-05-01T00:00:00Z",
     );
-    agent.send(api, frame).await.expect_success();
+    // A promise reaches no further than the clock when it comes in.
     running.clock.set(time("2026-04-10T12:00:00Z"));
+    agent.send(api, frame).await.expect_success();
     let invoice = closing(&running, subscribed).await;
     assert_eq!(invoice["total_text"], "124.00 USD");
     assert_eq!(invoice["lines"].as_array().unwrap().len(), 2);

@@ -19,6 +19,14 @@ const STORED_PARTIAL_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Ids between two checkpoints for which memory is kept.
 const TAIL_KEPT: usize = 64 * 1024;
 
+/// What a checkpoint adds to the part of the open set that is on disk only.
+#[must_use]
+#[derive(Default)]
+pub(super) struct Spilled {
+    partials: u64,
+    bytes: u64,
+}
+
 impl Aggregator {
     /// Says whether time, bytes or memory ask for a checkpoint.
     pub(in crate::pipeline) fn is_checkpoint_due(&self) -> bool {
@@ -99,54 +107,67 @@ impl Aggregator {
     }
 
     /// Adds the changed partials to the batch: as they are while all of the open set is in memory, else added to what
-    /// is on disk. Answers how many partials the disk did not have before, when memory does not hold them all.
+    /// is on disk. Answers what the disk did not have before, when memory does not hold it all.
     pub(super) fn stage_open(
         &self,
         store: &Store,
         batch: &mut Batch<'_>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Spilled, StoreError> {
         let set = self.progress.open_set;
         if !self.spilled {
             for open in self.open.dirty() {
                 batch.put_open(set, &self.key_of(open), &open.partial)?;
             }
-            return Ok(0);
+            return Ok(Spilled::default());
         }
         // The batch is not readable yet, so two parts of one key must not choose the same place.
         let mut taken = HashSet::new();
-        let mut new = 0;
+        let mut new = Spilled::default();
         for open in self.open.dirty() {
             let mut key = self.key_of(open);
             let stored = self.stored_part(store, &mut key, &open.partial, &taken)?;
-            new += u64::from(stored.is_none());
-            batch.put_open(set, &key, stored.as_ref().unwrap_or(&open.partial))?;
+            let merged = match &stored {
+                Some((merged, grown)) => {
+                    new.bytes += grown;
+                    merged
+                }
+                None => {
+                    new.partials += 1;
+                    new.bytes += open.bytes();
+                    &open.partial
+                }
+            };
+            batch.put_open(set, &key, merged)?;
             taken.insert(key);
         }
         Ok(new)
     }
 
     /// Takes note that the staged partials are durable, and lets go of them when memory is short.
-    pub(super) fn settle_open(&mut self, new: u64) {
+    pub(super) fn settle_open(&mut self, new: Spilled) {
         self.open.mark_clean();
         if self.spilled {
-            self.spilled_partials = self.spilled_partials.saturating_add(new);
+            self.spilled_partials = self.spilled_partials.saturating_add(new.partials);
+            self.spilled_bytes = self.spilled_bytes.saturating_add(new.bytes);
             self.open.evict();
         } else if self.is_memory_full() {
             self.spilled_partials = self.open.len() as u64;
+            self.spilled_bytes = self.open.bytes();
             self.spilled = true;
             self.open.evict();
             fail_point!(CheckpointSpilled);
         }
     }
 
-    /// Finds the first stored part of the key that can take the partial and adds it; none when a new part is due.
+    /// Finds the first stored part of the key that can take the partial and adds it, and says by how many bytes it has grown;
+    /// none when a new part is due.
     fn stored_part(
         &self,
         store: &Store,
         key: &mut OpenKey,
         addend: &Partial,
         taken: &HashSet<OpenKey>,
-    ) -> Result<Option<Partial>, StoreError> {
+    ) -> Result<Option<(Partial, u64)>, StoreError> {
         for part in 0..=u16::MAX {
             key.part = part;
             if taken.contains(key) {
@@ -155,9 +176,11 @@ impl Aggregator {
             let Some(mut stored) = store.open_partial(self.progress.open_set, key)? else {
                 return Ok(None);
             };
-            let fits = stored.heap_bytes() + addend.heap_bytes() <= STORED_PARTIAL_BYTES_MAX;
+            let before = stored.heap_bytes();
+            let fits = before + addend.heap_bytes() <= STORED_PARTIAL_BYTES_MAX;
             if fits && stored.merge(addend).is_ok() {
-                return Ok(Some(stored));
+                let grown = stored.heap_bytes().saturating_sub(before) as u64;
+                return Ok(Some((stored, grown)));
             }
         }
         Err(StoreError::Failed(

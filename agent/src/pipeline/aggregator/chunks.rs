@@ -56,6 +56,11 @@ impl Chunks {
         }
     }
 
+    /// When the newest record of the oldest run was accepted.
+    pub(super) fn oldest_at(&self) -> Option<Timestamp> {
+        self.chunks.front().map(|chunk| chunk.newest_at)
+    }
+
     /// The runs that changed since the checkpoint at `cursor`.
     pub(super) fn changed_since(&self, cursor: u64) -> impl Iterator<Item = &Chunk> {
         self.chunks

@@ -216,7 +216,7 @@ impl Aggregator {
         self.progress.sealed_catalog = self.vouched_catalog();
         self.progress.watermark = Some(order.watermark);
         self.progress.farewell = order.reason == SealReason::Farewell;
-        self.progress.floor = self.progress.floor.max(order.floor);
+        self.progress.floor = order.floor;
         self.stage(&mut batch);
         let shared = Arc::clone(&self.shared);
         fail_point!(SealStaged);
@@ -225,6 +225,8 @@ impl Aggregator {
         self.settle();
         self.spilled = false;
         self.spilled_partials = 0;
+        self.spilled_bytes = 0;
+        self.seal_is_asked = false;
         self.open.forget_groups();
         let mut frames = lock(&shared.frames);
         metas.into_iter().for_each(|meta| frames.add(meta));

@@ -5,7 +5,6 @@ use submeter_common::time::Timestamp;
 use super::Committer;
 use super::group::Group;
 use crate::fail_point::fail_point;
-use crate::pipeline::import::OPEN_IMPORTS_MAX;
 use crate::pipeline::shared::lock;
 use crate::pipeline::work::Reply;
 use crate::pipeline::{
@@ -26,10 +25,10 @@ impl Committer {
             let _ = reply.send(Ok(state.clone()));
             return Ok(());
         }
-        if lock(&self.shared.imports).open_count() >= OPEN_IMPORTS_MAX {
-            let message = format!(
-                "{OPEN_IMPORTS_MAX} imports are open, expected fewer: complete or abandon one"
-            );
+        let imports_max = self.shared.config.imports_max;
+        if lock(&self.shared.imports).open_count() >= imports_max {
+            let message =
+                format!("{imports_max} imports are open, expected fewer: complete or abandon one");
             let _ = reply.send(Err(PipelineError::Invalid(message)));
             return Ok(());
         }

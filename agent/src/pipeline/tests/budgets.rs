@@ -8,7 +8,8 @@ use submeter_common::protocol::decode_frame;
 use submeter_common::quantity::Quantity;
 
 use super::collector::{Collector, collect};
-use super::kit::{Kit, catalog, event, grouped, meter, seconds, submit};
+use super::kit::{Kit, catalog, event, grouped, meter, seconds, submission, submit};
+use crate::pipeline::shared::lock;
 use crate::pipeline::{EventQuery, Health, OpenError, RefusalReason, SealReason, SubmitError};
 
 #[tokio::test]
@@ -71,6 +72,81 @@ async fn the_journal_is_reclaimed_by_bytes_but_never_before_a_checkpoint() {
     assert_eq!(left[0].event_id, "evt_399", "newest first");
 }
 
+/// Submits one event after the other while the committer stands still; how the first refused one was refused.
+async fn refused_by_a_standing_committer(kit: &Kit) -> RefusalReason {
+    let pipeline = kit.open();
+    // The committer looks every id up.
+    let dedup = lock(&pipeline.shared().dedup);
+    let mut waiting = Vec::new();
+    let mut refused = None;
+    for id in 0..10 {
+        let events = [event(format!("evt_{id}"), "cus", kit.now(), 1)];
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        match pipeline
+            .shared()
+            .admit(submission(&pipeline, &events), reply)
+        {
+            Ok(()) => waiting.push(answer),
+            Err(SubmitError::Refused { reason, .. }) => refused = Some(reason),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(pipeline.shared().requests.waiting().0 > 0);
+    drop(dedup);
+    for answer in waiting {
+        answer.await.unwrap().unwrap();
+    }
+    // What was refused is taken when it is sent again.
+    submit(&pipeline, &[event("evt_9", "cus", kit.now(), 1)])
+        .await
+        .unwrap();
+    refused.expect("ten events do not fit")
+}
+
+#[tokio::test]
+async fn a_long_queue_refuses() {
+    let mut kit = Kit::new();
+    kit.config.queue_requests_max = 2;
+    let reason = refused_by_a_standing_committer(&kit).await;
+    assert_eq!(reason, RefusalReason::QueueLong);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses() {
+    let mut kit = Kit::new();
+    kit.config.queue_bytes_max = 200;
+    let reason = refused_by_a_standing_committer(&kit).await;
+    assert_eq!(reason, RefusalReason::QueueFull);
+}
+
+#[tokio::test]
+async fn acknowledged_frames_are_reclaimed_by_bytes_and_by_age() {
+    for by_age in [false, true] {
+        let mut kit = Kit::new();
+        if !by_age {
+            kit.config.acknowledged_bytes_max = 0;
+        }
+        let mut collector = Collector::default();
+        let pipeline = kit.open();
+        submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
+            .await
+            .unwrap();
+        pipeline.seal(SealReason::Requested).await.unwrap();
+        collector.drain(&pipeline.outbox());
+        if by_age {
+            assert!(pipeline.status().usage.acknowledged_bytes > 0);
+            kit.clock.advance(seconds(25 * 3600));
+        }
+        for attempt in 0.. {
+            if pipeline.status().usage.acknowledged_bytes == 0 {
+                break;
+            }
+            assert!(attempt < 200, "an idle agent reclaims, too");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_full_outbox_refuses_events_until_it_is_acknowledged() {
     let mut kit = Kit::new();
@@ -125,6 +201,82 @@ async fn groups_beyond_the_budget_fold_and_totals_stay_exact() {
     assert_eq!(
         sums[0].checked_add(sums[1]).unwrap(),
         Quantity::from_u64(55)
+    );
+}
+
+#[tokio::test]
+async fn an_open_set_beyond_its_budget_is_sealed_although_the_collector_is_away() {
+    for in_memory in [100_000, 50] {
+        let mut kit = Kit::new();
+        kit.config.open_partials_in_memory_max = in_memory;
+        kit.config.open_bytes_max = 64 * 1024;
+        let mut collector = Collector::default();
+        let pipeline = kit.open();
+        pipeline
+            .set_catalog(catalog(1, &[meter(AggregationKind::Sum)]))
+            .await
+            .unwrap();
+        let mut largest = 0;
+        for minute in 0..100 {
+            let events: Vec<_> = (0..10)
+                .map(|n| {
+                    let id = format!("{minute}_{n}");
+                    event(id, format!("cus_{n}"), kit.now(), n + 1)
+                })
+                .collect();
+            submit(&pipeline, &events).await.unwrap();
+            largest = largest.max(pipeline.status().usage.open_bytes);
+            kit.clock.advance(seconds(60));
+        }
+        let frames = pipeline.status().outbox_frames;
+        assert!((2..50).contains(&frames), "{frames} frames");
+        assert!(largest < 2 * 64 * 1024, "{largest} bytes were open");
+        collect(&pipeline, &mut collector).await;
+        assert_eq!(
+            collector.quantity("cus_0", "mtr_sum"),
+            Quantity::from_u64(100)
+        );
+        assert_eq!(
+            collector.quantity("cus_9", "mtr_sum"),
+            Quantity::from_u64(1000)
+        );
+        assert_eq!(pipeline.status().usage.open_bytes, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_day_offline_costs_a_row_for_each_key_and_minute() {
+    let kit = Kit::new();
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    pipeline
+        .set_catalog(catalog(1, &[meter(AggregationKind::Count)]))
+        .await
+        .unwrap();
+    const MINUTES: u64 = 24 * 60;
+    for minute in 0..MINUTES {
+        // Many events, two customers; nobody fetches frames, and so nothing is sealed.
+        let events: Vec<_> = (0..20)
+            .map(|n| {
+                let id = format!("{minute}_{n}");
+                event(id, format!("cus_{}", n % 2), kit.now(), n)
+            })
+            .collect();
+        submit(&pipeline, &events).await.unwrap();
+        kit.clock.advance(seconds(60));
+    }
+    let status = pipeline.status();
+    assert_eq!(status.open_partials, 2 * MINUTES);
+    assert_eq!(status.outbox_frames, 0);
+    assert!(
+        status.usage.open_bytes < 1 << 20,
+        "{} bytes",
+        status.usage.open_bytes
+    );
+    collect(&pipeline, &mut collector).await;
+    assert_eq!(
+        collector.quantity("cus_0", "mtr_count"),
+        Quantity::from_u64(10 * MINUTES)
     );
 }
 

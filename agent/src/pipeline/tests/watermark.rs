@@ -70,6 +70,56 @@ async fn the_floor_survives_a_crash() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_for_a_minute_does_not_shut_the_present_out() {
+    let kit = Kit::new();
+    let mut collector = Collector::default();
+    let pipeline = kit.open();
+    let right = kit.now();
+    kit.clock.set(right.saturating_add(seconds(86_400)));
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(
+        pipeline.status().watermark,
+        Some(at("2026-01-11T10:59:00Z"))
+    );
+    kit.clock.set(right);
+    let half_an_hour_old = right.saturating_sub(seconds(1800));
+    let events = [
+        event("a", "cus", right, 1),
+        event("b", "cus", half_an_hour_old, 1),
+        event("c", "cus", right.saturating_sub(seconds(7200)), 1),
+    ];
+    let outcomes = submit(&pipeline, &events).await.unwrap();
+    assert_eq!(outcomes, [Accepted, Accepted, TooOld]);
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    collector.drain(&pipeline.outbox());
+    assert_eq!(collector.newest().watermark, at("2026-01-10T10:59:00Z"));
+    assert_eq!(pipeline.status().usage.clock_set_back, 1);
+    // And it stays so over a restart, also one without a word in between.
+    kit.clock.set(right.saturating_add(seconds(86_400)));
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    drop(pipeline);
+    kit.clock.set(right);
+    let pipeline = kit.open();
+    let outcomes = submit(&pipeline, &[event("d", "cus", half_an_hour_old, 1)]).await;
+    assert_eq!(outcomes.unwrap(), [Accepted]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_corrected_a_little_takes_no_claim_back() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    let claimed = pipeline.status().watermark;
+    kit.clock.set(kit.now().saturating_sub(seconds(50)));
+    submit(&pipeline, &[event("a", "cus", kit.now(), 1)])
+        .await
+        .unwrap();
+    pipeline.seal(SealReason::Requested).await.unwrap();
+    assert_eq!(pipeline.status().watermark, claimed);
+    assert_eq!(pipeline.status().usage.clock_set_back, 0);
+}
+
+#[tokio::test]
 async fn a_farewell_claims_everything_and_does_not_bind_the_next_life() {
     let kit = Kit::new();
     let mut collector = Collector::default();

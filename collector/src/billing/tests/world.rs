@@ -181,7 +181,8 @@ impl World {
             epoch: agent.epoch,
             frame,
             digest,
-            received_at: now,
+            // A promise about the future is believed up to the present only; these come when they may.
+            received_at: now.max(at(watermark)),
         };
         let outcome = self.store().apply_frame(incoming).await.unwrap();
         assert!(

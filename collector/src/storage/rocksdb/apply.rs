@@ -113,7 +113,8 @@ impl<'a> Group<'a> {
             digest: incoming.digest,
         };
         agent.applied = applied;
-        agent.watermark = header.watermark;
+        // Nobody can vouch for what has not happened yet: an agent whose clock is ahead must not close periods to come.
+        agent.watermark = header.watermark.min(incoming.received_at);
         agent.catalog_version = header.catalog_version;
         agent.receipts = header.receipts.clone();
         agent.farewell = header.farewell;
