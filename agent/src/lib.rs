@@ -26,6 +26,7 @@ mod aggregate;
 mod catalog;
 mod dedup;
 mod fail_point;
+mod footprint;
 mod http;
 mod ingest;
 mod inspection;

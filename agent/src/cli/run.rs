@@ -14,6 +14,7 @@ use super::settings::Settings;
 use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_FRAMES_LEFT, EXIT_OK, EXIT_POISONED, Failure, Outcome};
 use crate::agent::{Agent, StartError, Stopped};
 use crate::config::Config;
+use crate::footprint::forget_startup_code;
 use crate::pipeline::OpenError;
 use crate::telemetry::{self, LogFormat};
 
@@ -48,6 +49,7 @@ async fn run(config: &Config) -> Outcome {
         }
     };
     announce(config, &agent);
+    tokio::spawn(forget_startup_code());
     let stopped = agent.run(signals.nth(1), signals.nth(2)).await;
     Ok(conclude(stopped))
 }
