@@ -108,6 +108,7 @@ impl Agent {
             client,
             Arc::clone(&clock),
             config.flush_interval.0,
+            config.agent_name(),
         );
 
         // 3. The door.

@@ -50,6 +50,9 @@ pub struct Config {
     pub collector: String,
     /// Longest time for one call of the collector, its reply included.
     pub collector_timeout: Span,
+    /// What the collector calls this agent; it takes a new state directory under a known name for a lost one. Empty: the host's
+    /// name and the data directory.
+    pub name: String,
     /// File holding the collector's API key (scope `agent`). Read again whenever the collector refuses the key.
     pub key_file: Option<PathBuf>,
     /// Certificates (PEM) of the authorities that the collector's certificate may come from, instead of the system's.
@@ -141,6 +144,7 @@ impl Default for Config {
             collector: "http://127.0.0.1:7700".to_owned(),
             // The largest frame is 16 MiB: it fits into a minute on a line of 3 Mbit/s.
             collector_timeout: Span::seconds(60),
+            name: String::new(),
             key_file: None,
             tls_ca_file: None,
             tls_cert_file: None,
@@ -198,6 +202,18 @@ impl Config {
     /// The effective settings as TOML, in the form the file takes. Secrets are not in it.
     pub fn to_toml(&self) -> String {
         source::to_toml(self)
+    }
+
+    /// What this agent is called: the setting, else the host and the directory. None where the host has no name.
+    pub fn agent_name(&self) -> Option<String> {
+        if !self.name.is_empty() {
+            return Some(self.name.clone());
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+        let directory = self.data_dir.canonicalize();
+        let directory = directory.as_ref().unwrap_or(&self.data_dir);
+        let name = format!("{}:{}", host.trim(), directory.display());
+        is_name(&name).then_some(name)
     }
 
     /// How old and how new an event may be at admission.
@@ -310,6 +326,13 @@ impl Config {
                 .iter()
                 .filter_map(|host| check_host(host)),
         );
+        if !self.name.is_empty() && !is_name(&self.name) {
+            problems.push(format!(
+                "name is {:?}, expected at most {} bytes without control characters",
+                self.name,
+                limits::ID_BYTES_MAX
+            ));
+        }
         for (name, span, least, most) in [
             (
                 "flush_interval",
@@ -421,6 +444,10 @@ impl Config {
 const HOUR: Duration = Duration::from_secs(3600);
 /// Ten years: any longer is a typing error in the unit.
 const YEARS: Duration = Duration::from_secs(3600 * 24 * 3653);
+
+fn is_name(name: &str) -> bool {
+    name.len() <= limits::ID_BYTES_MAX && !name.chars().any(char::is_control)
+}
 
 fn check_collector(url: &str) -> Result<(), String> {
     let rest = url

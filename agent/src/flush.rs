@@ -51,7 +51,7 @@ pub enum FlushState {
     Retrying,
     /// The agent does not run.
     Stopped,
-    /// A fork: nothing is sent until a person has looked and restarted the agent.
+    /// The store failed or is stopping: there is nothing left to flush from.
     Halted,
 }
 
@@ -130,6 +130,7 @@ impl Flusher {
         client: CollectorClient,
         clock: Arc<dyn Clock>,
         interval: Duration,
+        name: Option<String>,
     ) -> Self {
         let first = FlushStatus {
             state: FlushState::Starting,
@@ -143,7 +144,7 @@ impl Flusher {
         let nudge = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
         let worker = Worker {
-            session: Session::new(pipeline.clone(), client, Arc::clone(&clock)),
+            session: Session::new(pipeline.clone(), client, Arc::clone(&clock), name),
             pipeline: pipeline.clone(),
             clock,
             interval,
@@ -183,11 +184,21 @@ impl Flusher {
     /// Seals the farewell frame and sends what is left until `deadline`. What does not get through stays on disk.
     pub async fn drain(self, deadline: Instant) -> Result<Drained, PipelineError> {
         drop(self.stop);
-        let sealed = self.handle.pipeline.seal(SealReason::Farewell).await;
+        let pipeline = &self.handle.pipeline;
+        let sealed = timeout_at(deadline, pipeline.seal(SealReason::Farewell)).await;
+        if sealed.is_err() {
+            pipeline.hurry();
+        }
         let mut worker = self
             .task
             .await
             .map_err(|error| PipelineError::Failed(format!("the flusher died: {error}")))?;
+        let Ok(sealed) = sealed else {
+            return Ok(Drained {
+                complete: false,
+                trouble: Some("the grace was over before the farewell was sealed".to_owned()),
+            });
+        };
         sealed?;
         fail_point!(StopFarewellSealed);
         let trouble = match timeout_at(deadline, worker.send_rest()).await {
@@ -326,10 +337,6 @@ impl Worker {
         };
         let message = Some(trouble.to_string());
         match trouble {
-            Trouble::Fork(_) => {
-                self.note(FlushState::Halted, "fork", message);
-                Pause::Ended
-            }
             Trouble::Store(_) => {
                 self.note(FlushState::Halted, "store", message);
                 Pause::Ended

@@ -21,10 +21,12 @@ mod config;
 mod disk;
 mod error;
 mod import;
+mod incidents;
 mod outbox;
 mod poison;
 mod query;
 mod queue;
+mod rebase;
 mod recovery;
 mod shared;
 mod status;
@@ -37,7 +39,7 @@ use std::sync::{Arc, Mutex};
 
 use submeter_common::event::RejectionCode;
 use submeter_common::id::AgentId;
-use submeter_common::protocol::{Catalog, Position};
+use submeter_common::protocol::{Catalog, IncidentKind, Lineage, Position};
 use submeter_common::time::Clock;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -49,6 +51,7 @@ pub(crate) use import::listed_imports;
 pub use import::{ImportCursor, ImportRequest, ImportState, ImportStatus};
 pub use outbox::{Outbox, StoredFrame};
 pub use query::{EventQuery, StoredEvent, StoredValue};
+pub use rebase::{Delivered, Rebase};
 pub use status::{Health, Status, Usage};
 pub use submission::{EventOutcome, SUBMISSION_EVENTS_MAX, Submission};
 
@@ -179,22 +182,42 @@ impl Pipeline {
         }
     }
 
-    /// Takes a new random identity (the collector answered `lost_state`): sequence numbers start again at 1, and what
-    /// was sealed but not acknowledged is opened again, to be sealed under the new name. Nothing is lost.
+    /// Takes a new random identity: sequence numbers start again at 1, and what was sealed but not acknowledged is opened
+    /// again, to be sealed under the new name. Nothing is lost.
     ///
     /// # Errors
     /// The pipeline has stopped or is poisoned.
-    pub async fn new_identity(&self) -> Result<Identity, PipelineError> {
-        self.command(Command::NewIdentity).await
+    pub async fn new_identity(&self, kind: IncidentKind) -> Result<Identity, PipelineError> {
+        self.rebase(Rebase {
+            kind,
+            position: None,
+            delivered: Delivered::Acknowledged,
+            backfilled: true,
+        })
+        .await
     }
 
-    /// Goes on at the collector's position (it answered `rollback`): what a previous life sealed up to there is the
-    /// collector's already and is dropped; what this life sealed since is opened again, to be sealed behind it.
+    /// Goes on at another place in the chain of frames, with what is this directory's own to deliver: the rest is dropped,
+    /// what was sealed of it is opened again. What could not be had exactly is told as an incident.
     ///
     /// # Errors
-    /// `Invalid` when a frame of that number is sealed here; else the pipeline has stopped or is poisoned.
-    pub async fn skip_to(&self, position: Position) -> Result<(), PipelineError> {
-        self.command(|reply| Command::SkipTo(position, reply)).await
+    /// The pipeline has stopped or is poisoned.
+    pub async fn rebase(&self, rebase: Rebase) -> Result<Identity, PipelineError> {
+        self.command(|reply| Command::Rebase(rebase, reply)).await
+    }
+
+    /// Which processes wrote the journal, up to the newest record.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        Lineage {
+            lives: lock(&self.shared().lives).clone(),
+            last: self.shared().committed.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Lets nothing long begin any more: who stops has no time left. What is not done then is done after the next start.
+    pub fn hurry(&self) {
+        self.shared().hurrying.store(true, Ordering::SeqCst);
     }
 
     /// Begins an import, or finds it again under the same id and says how far it came. One that was abandoned is open again

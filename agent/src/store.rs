@@ -24,6 +24,9 @@
 //! |              | `progress`                                        | cursor, receipts, sealed position, watermark, open dedup generation, backfill |
 //! |              | `catalog`                                         | the catalog in force, JSON                  |
 //! |              | `acknowledged`, `epoch`                           | what the collector holds; its last epoch    |
+//! |              | `lineage`                                         | which process wrote which records, JSON     |
+//! |              | `incidents`                                       | what befell the identity or the state, JSON |
+//! |              | `reseat`                                          | an unfinished move to another place, JSON   |
 //! |              | `import/` id                                      | one import's state                          |
 //! |              | `chunk/` first record                             | last record, bytes and age of a run of journal records |
 //! | `journal`    | record u64 (from 1, no holes)                     | see `store::record`                         |
@@ -47,6 +50,9 @@
 //! - **checkpoint** (synced): changed partials, new ids, receipts and cursor. Changes no answer ever given.
 //! - **seal** (synced): frames into the outbox, the open set emptied, receipts, position and cursor.
 //! - **catalog** (synced): a checkpoint that also holds the new catalog and which records its new meters still miss.
+//! - **reseat** (synced, in steps): the place in the chain of frames changes, and perhaps the identity. The first step says
+//!   what is to come and drops what is not this directory's to deliver; each further one moves frames back into the open
+//!   set; the last one takes the new place. A start finishes what a death interrupted.
 //! - **acknowledge** (not synced): losing it re-sends a frame, which the collector answers with `DUPLICATE`.
 //! - **reclaim** (not synced): deletes journal records behind a *synced* cursor, and old acknowledged frames.
 //! - **close, merge** (synced): sorted ids are taken in as a finished file that no name covers; then one write names the
@@ -58,7 +64,8 @@
 //!
 //! Counts of duplicates and refusals since the last journal record are lost in a crash (the events are not: they were
 //! counted or refused already); conservation holds all the same. The journal is a bounded window of the past, not an
-//! archive. Two processes on *copies* of a directory cannot be told apart here; the collector does that.
+//! archive. Two processes on *copies* of a directory cannot be told apart here; the collector does that, by the `lineage`:
+//! each process writes its records under a random id of its own.
 
 pub(crate) mod batch;
 pub(crate) mod conflicts;
@@ -67,6 +74,7 @@ pub(crate) mod crash;
 pub(crate) mod dedup;
 pub(crate) mod journal;
 pub(crate) mod key;
+pub(crate) mod lineage;
 mod lock;
 pub(crate) mod meta;
 pub(crate) mod open;

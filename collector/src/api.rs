@@ -6,8 +6,10 @@
 
 mod access;
 mod agents;
+mod audit;
 mod balance;
 mod body;
+mod completeness;
 mod credit_entitlements;
 mod customers;
 mod error;

@@ -97,7 +97,12 @@ impl Collector {
         // 4. The first key, while nobody can ask yet.
         let bootstrap_key =
             auth::ensure_bootstrap_key(&*storage, &config.data_dir, clock.now()).await?;
-        // 5. Background work: what fell due while the collector was away is done now.
+        // 5. Background work: what fell due while the collector was away is done now. How long it was away is noted
+        //    first, for nobody could deliver meanwhile.
+        storage
+            .begin_service(clock.now())
+            .await
+            .map_err(BootstrapError::from)?;
         let (stop_jobs, jobs_stopped) = watch::channel(false);
         let jobs = tokio::spawn(jobs::run(
             Arc::clone(&storage),

@@ -4,13 +4,82 @@
 //! meters that the agent counted by: one that has not yet counted by the current catalog is behind, whatever it claims.
 //! When that takes too long the period is closed all the same, and the invoice names the agents that were missing; what
 //! they bring later is late usage.
+//!
+//! The wait is time in which agents could deliver. While the collector itself was away nobody could, so its absences do
+//! not count; otherwise one that comes back after a long time would close everything at once, with everybody missing.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use submeter_common::id::AgentId;
 use submeter_common::time::Timestamp;
 
 use crate::agents::Agent;
+
+/// Shorter absences are not noted: an upgrade takes seconds, and agents notice it as a slow reply.
+const ABSENCE_MIN: Duration = Duration::from_secs(30);
+
+/// Longest time after an absence that still belongs to it: agents come back within their longest pause between two tries
+/// (a minute), and their backlog takes a while. A shorter absence is followed by a time of its own length.
+const RETURN_MAX: Duration = Duration::from_secs(120);
+
+/// Absences that are kept, newest last. At more than this in one wait the oldest are forgotten and count as waiting.
+const ABSENCES_MAX: usize = 256;
+
+/// When this collector served, as far as that matters to who waits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Service {
+    /// The last time it was known to serve.
+    served_at: Option<Timestamp>,
+    absences: Vec<Absence>,
+}
+
+/// A time in which nobody could deliver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Absence {
+    from: Timestamp,
+    /// With the time that agents need to come back.
+    to: Timestamp,
+}
+
+impl Service {
+    /// Notes that the collector serves, and begins to do so now: since it last did, it was away.
+    pub fn begin(&mut self, now: Timestamp) {
+        if let Some(from) = self.served_at
+            && let Some(length) = since(from, now)
+            && length >= ABSENCE_MIN
+        {
+            let to = now.saturating_add(length.min(RETURN_MAX));
+            self.absences.push(Absence { from, to });
+            let surplus = self.absences.len().saturating_sub(ABSENCES_MAX);
+            self.absences.drain(..surplus);
+        }
+        self.served_at = Some(now);
+    }
+
+    /// Notes that the collector still serves.
+    pub fn go_on(&mut self, now: Timestamp) {
+        self.served_at = Some(now);
+    }
+
+    /// How long agents could have delivered since `start`.
+    fn time_since(&self, start: Timestamp, now: Timestamp) -> Duration {
+        let mut counted_from = start;
+        let mut served = Duration::ZERO;
+        for absence in &self.absences {
+            served = served
+                .saturating_add(since(counted_from, absence.from.min(now)).unwrap_or_default());
+            counted_from = counted_from.max(absence.to);
+        }
+        served.saturating_add(since(counted_from, now).unwrap_or_default())
+    }
+}
+
+/// The time from one moment to a later one.
+fn since(from: Timestamp, to: Timestamp) -> Option<Duration> {
+    let micros = to.as_micros().checked_sub(from.as_micros())?;
+    u64::try_from(micros).ok().map(Duration::from_micros)
+}
 
 /// The state of a period that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,30 +117,34 @@ impl Awaited {
     }
 }
 
-/// Judges an ended period at `now`, given every known agent.
+/// The live agents that have not delivered what is awaited, sorted by id.
+pub fn behind<'a>(agents: impl IntoIterator<Item = &'a Agent>, awaited: &Awaited) -> Vec<AgentId> {
+    let mut behind: Vec<AgentId> = agents
+        .into_iter()
+        .filter(|agent| agent.is_live() && awaited.lacks(agent))
+        .map(|agent| agent.agent_id)
+        .collect();
+    behind.sort_unstable();
+    behind
+}
+
+/// Judges an ended period at `now`, given every known agent and when this collector served.
 ///
 /// Before its end no period is complete; an agent counts as live until it says farewell or is retired. With no live
 /// agent at all there is nothing to wait for.
 pub fn assess<'a>(
     agents: impl IntoIterator<Item = &'a Agent>,
     awaited: &Awaited,
+    service: &Service,
     now: Timestamp,
     completeness_wait: Duration,
 ) -> Completeness {
-    let mut behind: Vec<AgentId> = agents
-        .into_iter()
-        .filter(|agent| agent.is_live() && awaited.lacks(agent))
-        .map(|agent| agent.agent_id)
-        .collect();
+    let behind = behind(agents, awaited);
     if behind.is_empty() {
         return Completeness::Complete;
     }
-    behind.sort_unstable();
-    // A wait so long that its end cannot be said is never over.
-    let wait_is_over = awaited
-        .since
-        .checked_add(completeness_wait)
-        .is_some_and(|deadline| now >= deadline);
+    let wait_is_over =
+        awaited.since <= now && service.time_since(awaited.since, now) >= completeness_wait;
     if wait_is_over {
         Completeness::Overdue { missing: behind }
     } else {
@@ -81,8 +154,10 @@ pub fn assess<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Awaited, Completeness, assess};
+    use super::{Awaited, Completeness, Service, assess};
+    use crate::agents::history::History;
     use crate::agents::{Agent, Alarm};
+    use std::collections::BTreeSet;
     use std::time::Duration;
     use submeter_common::id::{AgentId, Digest};
     use submeter_common::protocol::{Position, Receipts};
@@ -109,7 +184,9 @@ mod tests {
             agent_id: id(number),
             state_nonce: Uuid::nil(),
             boot_id: Uuid::nil(),
+            former_boots: Vec::new(),
             agent_version: String::new(),
+            name: None,
             epoch: 1,
             applied: Position {
                 seq: 1,
@@ -117,6 +194,8 @@ mod tests {
             },
             watermark,
             catalog_version: 3,
+            backfilling: false,
+            history: History::default(),
             receipts: Receipts::default(),
             farewell: false,
             retired_at: None,
@@ -125,7 +204,10 @@ mod tests {
             sealed_at: None,
             rows_applied: 0,
             rows_quarantined: 0,
-            alarm: None,
+            alarms: BTreeSet::new(),
+            incidents: Vec::new(),
+            rolled_back: None,
+            ahead_at: 0,
         }
     }
 
@@ -136,7 +218,10 @@ mod tests {
     };
 
     fn check(agents: &[Agent], now: Timestamp, expected: Completeness) {
-        assert_eq!(assess(agents, &AWAITED, now, WAIT), expected);
+        assert_eq!(
+            assess(agents, &AWAITED, &Service::default(), now, WAIT),
+            expected
+        );
     }
 
     #[test]
@@ -218,7 +303,10 @@ mod tests {
             ..AWAITED
         };
         let behind = [agent(1, before_end(1))];
-        let at = |seconds| assess(&behind, &backdated, after_end(seconds), WAIT);
+        let at = |seconds| {
+            let service = Service::default();
+            assess(&behind, &backdated, &service, after_end(seconds), WAIT)
+        };
         let agents = vec![id(1)];
         assert_eq!(at(7200 + 3599), Completeness::Waiting { agents });
         let missing = vec![id(1)];
@@ -228,7 +316,7 @@ mod tests {
     #[test]
     fn an_alarm_excuses_nobody() {
         let forked = Agent {
-            alarm: Some(Alarm::Forked),
+            alarms: [Alarm::Forked].into(),
             ..agent(1, before_end(1))
         };
         check(
@@ -245,6 +333,7 @@ mod tests {
         let found = assess(
             &[agent(1, before_end(1))],
             &AWAITED,
+            &Service::default(),
             after_end(u64::from(u32::MAX)),
             Duration::MAX,
         );
@@ -254,5 +343,49 @@ mod tests {
                 agents: vec![id(1)]
             }
         );
+    }
+
+    /// At `seconds` after the end, an agent is behind; `served` are the times at which the collector began and was last
+    /// known to serve.
+    fn waits(served: &[(u64, u64)], seconds: u64) -> bool {
+        let mut service = Service::default();
+        for (begun, ended) in served {
+            service.begin(after_end(*begun));
+            service.go_on(after_end(*ended));
+        }
+        let agents = [agent(1, before_end(1))];
+        let found = assess(&agents, &AWAITED, &service, after_end(seconds), WAIT);
+        matches!(found, Completeness::Waiting { .. })
+    }
+
+    #[test]
+    fn a_collector_that_was_away_does_not_count_its_absence_as_waiting() {
+        // Away from 600 to 9 600; agents get two minutes to come back.
+        let away = [(0, 600), (9_600, 9_601)];
+        assert!(waits(&away, 9_600) && waits(&away, 9_720));
+        assert!(waits(&away, 9_720 + 2_999));
+        assert!(!waits(&away, 9_720 + 3_000));
+    }
+
+    #[test]
+    fn absences_add_up_and_short_ones_do_not_count() {
+        let twice = [(0, 1_000), (2_000, 2_500), (4_000, 4_001)];
+        assert!(waits(&twice, 4_120 + 3_600 - 1_000 - 380 - 1));
+        assert!(!waits(&twice, 4_120 + 3_600 - 1_000 - 380));
+        let upgrade = [(0, 1_000), (1_029, 1_030)];
+        assert!(waits(&upgrade, 3_599));
+        assert!(!waits(&upgrade, 3_600));
+    }
+
+    #[test]
+    fn an_absence_from_before_the_end_counts_only_behind_it() {
+        let mut service = Service::default();
+        service.begin(before_end(7_200));
+        service.go_on(before_end(3_600));
+        service.begin(after_end(1_000));
+        let agents = [agent(1, before_end(1))];
+        let at = |seconds| assess(&agents, &AWAITED, &service, after_end(seconds), WAIT);
+        assert!(matches!(at(1_120 + 3_599), Completeness::Waiting { .. }));
+        assert!(matches!(at(1_120 + 3_600), Completeness::Overdue { .. }));
     }
 }

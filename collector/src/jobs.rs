@@ -8,9 +8,16 @@ use crate::{
     subscription::SubscriptionId,
     telemetry::metric,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use submeter_common::Clock;
 use tokio::sync::watch;
+
+/// How often it is noted that the collector serves. Short beside the absences that count, long beside a write.
+const SERVICE_NOTED_EVERY: Duration = Duration::from_secs(10);
 
 /// How background work is done.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -40,7 +47,14 @@ pub async fn run<S: Storage + ?Sized>(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut told = BTreeSet::new();
+    let mut noted = Instant::now();
     loop {
+        if noted.elapsed() >= SERVICE_NOTED_EVERY {
+            noted = Instant::now();
+            if let Err(error) = storage.go_on_serving(clock.now()).await {
+                tracing::warn!(%error, "it cannot be noted that the collector serves");
+            }
+        }
         match billing::close_due(&*storage, &*clock, config.completeness_wait).await {
             Ok(report) => {
                 metrics::counter!(metric::BILLING_RUNS, "outcome" => "done").increment(1);

@@ -36,7 +36,8 @@ pub enum FrameOutcome {
         /// The sequence number to send next.
         expected: u64,
     },
-    /// The session's epoch is not the agent's current one (somebody registered since, or the agent was retired).
+    /// The session's epoch is not the agent's current one (somebody registered since, or the agent was retired), or the
+    /// frame is older than any whose digest is kept: the agent registers again.
     Fenced {
         /// The agent's position.
         applied: Position,

@@ -24,7 +24,7 @@ pub mod shard;
 mod subscription;
 mod usage;
 
-pub use agent::{AgentStore, Registration, RetireOutcome};
+pub use agent::{AcknowledgeOutcome, AgentStore, Registration, RetireOutcome};
 pub use audit::{AuditEntry, AuditRecord, AuditStore};
 pub use catalog::{CatalogSnapshot, CatalogStore};
 pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};

@@ -30,6 +30,8 @@ pub mod metric {
     pub const FRAMES_UNCONSERVED: &str = "submeter_collector_frames_unconserved_total";
     /// Agents registered, by what the collector made of them.
     pub const REGISTERS: &str = "submeter_collector_registers_total";
+    /// What agents told of their identity and state, by kind.
+    pub const INCIDENTS: &str = "submeter_collector_incidents_total";
     /// Runs of the billing job, by outcome.
     pub const BILLING_RUNS: &str = "submeter_collector_billing_runs_total";
     /// Billing periods closed.
@@ -135,6 +137,10 @@ fn describe() {
         "Frames whose receipts contradict themselves or those before."
     );
     describe_counter!(metric::REGISTERS, "Registers of agents, by status.");
+    describe_counter!(
+        metric::INCIDENTS,
+        "What agents told of their identity and state, by kind; told again, it counts again."
+    );
     describe_counter!(metric::BILLING_RUNS, "Runs of the billing job, by outcome.");
     describe_counter!(metric::PERIODS_CLOSED, "Billing periods closed.");
     describe_gauge!(

@@ -6,7 +6,9 @@ use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 use submeter_common::{
     AgentId, Aggregation, AggregationKind, CustomerId, Digest, Event, Filter, Frame, FrameHeader,
     Group, Horizon, MeterId, Partial, Quantity, Receipts, Row, State, Timestamp, Window,
-    decode_frame, encode_frame, protocol::events_by_meter, read_batch,
+    decode_frame, encode_frame,
+    protocol::{Reach, events_by_meter},
+    read_batch,
 };
 
 const EVENTS: usize = 1000;
@@ -133,6 +135,7 @@ fn frame() -> Frame {
         farewell: false,
         catalog_version: 1,
         receipts: Receipts::default(),
+        reach: Reach::default(),
         meter_events: events_by_meter(&rows).unwrap(),
     };
     Frame { header, rows }

@@ -23,9 +23,15 @@ use crate::{
 
 mod codec;
 mod frame;
+mod incident;
+mod lineage;
 mod reply;
 
 pub use frame::{decode_frame, encode_frame, events_by_meter};
+pub use incident::{
+    INCIDENT_MESSAGE_CHARS_MAX, INCIDENTS_PER_REGISTER_MAX, Incident, IncidentKind, Stretch,
+};
+pub use lineage::{LIVES_MAX, Life, Lineage};
 pub use reply::{
     Catalog, FrameReply, FrameResult, Position, RegisterReply, RegisterRequest, RegisterStatus,
 };
@@ -109,8 +115,22 @@ pub struct FrameHeader {
     pub catalog_version: u64,
     /// The agent's counts so far.
     pub receipts: Receipts,
+    /// How much of the agent's journal has gone into frames.
+    pub reach: Reach,
     /// Events per meter in this frame's rows, sorted by meter; see [`events_by_meter`].
     pub meter_events: Vec<(MeterId, u64)>,
+}
+
+/// How much of its agent's journal a frame and those before it hold. A copy of the state directory learns from it which of
+/// its events were delivered by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Reach {
+    /// The last journal record of the seal that this frame belongs to.
+    pub record: u64,
+    /// Whether this is the last frame of its seal: all events up to `record` are in. The others hold a part of them.
+    pub whole: bool,
+    /// Whether a meter still lacks older records, which later frames will bring.
+    pub backfilling: bool,
 }
 
 /// An agent's counts since its state directory was born.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     AgentId, Aggregation, AggregationKind, CustomerId, Digest, Event, Frame, FrameHeader, Group,
     Meter, MeterId, Partial, Quantity, Receipts, Row, Timestamp, Value, Window,
-    protocol::events_by_meter,
+    protocol::{Reach, events_by_meter},
 };
 
 pub(crate) const KINDS: [AggregationKind; 6] = [
@@ -146,6 +146,11 @@ pub(crate) fn header(rows: &[Row]) -> FrameHeader {
             matched: 9,
             unmatched: 1,
             ..Receipts::default()
+        },
+        reach: Reach {
+            record: 300,
+            whole: true,
+            backfilling: false,
         },
         meter_events: events_by_meter(rows).unwrap(),
     }

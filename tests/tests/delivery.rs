@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use submeter_common::aggregate::{Group, Partial, State};
 use submeter_common::id::{AgentId, CustomerId, Digest, MeterId};
 use submeter_common::protocol::{
-    Frame, FrameHeader, Position, Receipts, Row, encode_frame, events_by_meter,
+    Frame, FrameHeader, Position, Reach, Receipts, Row, encode_frame, events_by_meter,
 };
 use submeter_common::time::{Clock, SystemClock, Timestamp};
 use submeter_tests::builders;
@@ -258,6 +258,7 @@ impl Sender {
                 matched: self.accepted,
                 ..Receipts::default()
             },
+            reach: Reach::default(),
             meter_events: events_by_meter(&rows)?,
         };
         let (bytes, digest) = encode_frame(&Frame { header, rows })?;

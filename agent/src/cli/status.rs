@@ -136,6 +136,17 @@ fn table(status: &AgentStatus) -> Table {
     if pipeline.quarantined > 0 {
         row("quarantined", format!("{} events", pipeline.quarantined));
     }
+    for incident in &pipeline.incidents {
+        row(
+            "INCIDENT",
+            format!(
+                "{} at {}: {}",
+                incident.kind.as_str(),
+                incident.at,
+                incident.message
+            ),
+        );
+    }
     for state in &pipeline.imports {
         row("import", import(state));
     }

@@ -6,17 +6,22 @@
 //! | the collector says | the agent does |
 //! |---|---|
 //! | applied, duplicate | drops the frame from the outbox |
-//! | gap | sends again from the frame it asks for, if still retained |
+//! | gap | sends again from the frame it asks for; what is no longer kept is made anew, and what cannot be is told |
 //! | fenced, unknown agent | registers again |
-//! | rollback | goes on behind the collector's position |
-//! | lost state | takes a new identity |
-//! | fork | stops flushing until a person has looked; goes on accepting |
+//! | rollback | goes on behind the collector's position, with what was not delivered |
+//! | forked, lost state | takes a new identity for what is its own |
+//! | fork | takes a new identity |
+//!
+//! None of it stops the flow of new usage. What is odd is an *incident*: kept by the pipeline, shown by the status, told to
+//! the collector with the next register.
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use submeter_common::id::AgentId;
 use submeter_common::protocol::{
-    FrameReply, FrameResult, Position, RegisterReply, RegisterRequest, RegisterStatus,
+    FrameReply, FrameResult, Incident, IncidentKind, Position, RegisterReply, RegisterRequest,
+    RegisterStatus,
 };
 use submeter_common::time::{Clock, Timestamp};
 use thiserror::Error;
@@ -25,12 +30,12 @@ use uuid::Uuid;
 use super::client::{CallError, CollectorClient};
 use crate::catalog::{self, FollowError};
 use crate::fail_point::fail_point;
-use crate::pipeline::{Outbox, Pipeline, PipelineError, StoredFrame};
+use crate::pipeline::{Delivered, Outbox, Pipeline, PipelineError, Rebase, StoredFrame};
 use crate::telemetry::names;
 
-/// Registers in a row without a frame getting through. More means that two processes fence each other, or that the
-/// collector cannot make up its mind.
-const REGISTERS_MAX: u32 = 3;
+/// Registers in a row without a frame getting through. An older copy that has to disown a frame, go elsewhere and tell of it
+/// takes four. More means that two processes fence each other, or that the collector cannot make up its mind.
+const REGISTERS_MAX: u32 = 5;
 
 /// Clocks further apart than this are worth a warning: event times and watermarks come from them.
 const CLOCK_SKEW_WARN_MICROS: i64 = 60_000_000;
@@ -44,9 +49,6 @@ pub(super) enum Trouble {
     /// Only a person can mend it, but trying again does no harm.
     #[error("{0}")]
     Stuck(String),
-    /// Two histories under one name. Nothing is sent any more in this process.
-    #[error("{0}")]
-    Fork(String),
     /// The store failed or is stopping; there is nothing left to flush from.
     #[error(transparent)]
     Store(#[from] PipelineError),
@@ -60,14 +62,22 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     boot_id: Uuid,
     epoch: Option<u64>,
-    fork: Option<String>,
+    /// The agent's name, for people and for telling a wiped directory from a new one.
+    name: Option<String>,
+    /// A position of the collector that is not in this agent's history.
+    disowned: Option<Position>,
     skew_warned: bool,
     catalog_is_new: bool,
 }
 
 impl Session {
     /// A session that has yet to register.
-    pub(super) fn new(pipeline: Pipeline, client: CollectorClient, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        client: CollectorClient,
+        clock: Arc<dyn Clock>,
+        name: Option<String>,
+    ) -> Self {
         let outbox = pipeline.outbox();
         Self {
             pipeline,
@@ -76,7 +86,8 @@ impl Session {
             clock,
             boot_id: Uuid::new_v4(),
             epoch: None,
-            fork: None,
+            name,
+            disowned: None,
             skew_warned: false,
             catalog_is_new: false,
         }
@@ -84,9 +95,6 @@ impl Session {
 
     /// Registers, unless that is done.
     pub(super) async fn open(&mut self) -> Result<(), Trouble> {
-        if let Some(fork) = &self.fork {
-            return Err(Trouble::Fork(fork.clone()));
-        }
         for _ in 0..REGISTERS_MAX {
             if self.epoch.is_some() {
                 return Ok(());
@@ -158,7 +166,7 @@ impl Session {
         metrics::counter!(names::FRAMES_SENT, "result" => result_name(&reply.result)).increment(1);
         fail_point!(SendAnswered);
         self.compare_clocks(reply.now);
-        let (version, delivered) = (reply.catalog_version, self.settle(position, reply)?);
+        let (version, delivered) = (reply.catalog_version, self.settle(position, reply).await?);
         if delivered {
             self.follow_catalog(version).await?;
         }
@@ -166,46 +174,71 @@ impl Session {
     }
 
     /// Carries out what a frame's reply means; true when the frame is delivered.
-    fn settle(&mut self, sent: Position, reply: FrameReply) -> Result<bool, Trouble> {
+    async fn settle(&mut self, sent: Position, reply: FrameReply) -> Result<bool, Trouble> {
         match reply.result {
             FrameResult::Applied | FrameResult::Duplicate => {
                 if reply.applied.seq < sent.seq
                     || (reply.applied.seq == sent.seq && reply.applied.digest != sent.digest)
                 {
-                    return Err(self.forked(sent.seq, "acknowledged a frame it does not hold"));
+                    self.epoch = None;
+                    return Err(Trouble::Stuck(format!(
+                        "the collector says that it has frame {}, but stands at another frame {}",
+                        sent.seq, reply.applied.seq
+                    )));
                 }
                 self.outbox.acknowledge(sent)?;
                 fail_point!(AcknowledgeDone);
-                Ok(true)
+                return Ok(true);
             }
-            FrameResult::Gap if reply.applied.seq < sent.seq => {
-                self.step_back(reply.applied).map(|()| false)
-            }
-            FrameResult::Gap => {
-                self.epoch = None;
-                Ok(false)
-            }
+            // The collector was set back under this session. A register lets it note that, and tells how much it has.
+            FrameResult::Gap => self.epoch = None,
             FrameResult::Fenced => {
                 tracing::warn!(
                     message = reply.message,
-                    "another session of this agent took over; registering again"
+                    "this session is over; registering again"
                 );
                 self.epoch = None;
-                Ok(false)
             }
-            FrameResult::Fork => Err(self.forked(
-                sent.seq,
-                reply
-                    .message
-                    .as_deref()
-                    .unwrap_or("holds another frame under this number"),
-            )),
+            FrameResult::Fork => self.part_ways().await?,
         }
+        Ok(false)
+    }
+
+    /// Another process sends other frames in this very session: it is this one's twin to the last bit, memory included (a
+    /// copied virtual machine). Nothing tells how much they share beyond what was acknowledged.
+    async fn part_ways(&mut self) -> Result<(), Trouble> {
+        self.rebase(Rebase {
+            kind: IncidentKind::Forked,
+            position: None,
+            delivered: Delivered::AcknowledgedAtLeast,
+            backfilled: true,
+        })
+        .await
     }
 
     async fn register(&mut self) -> Result<(), Trouble> {
+        let request = self.register_request();
+        fail_point!(RegisterBegun);
+        let reply = self.client.register(&request).await?;
+        fail_point!(RegisterAnswered);
+        self.pipeline.note_told(&request.incidents)?;
+        self.compare_clocks(reply.now);
+        if self.take_position(&reply).await? {
+            fail_point!(RegisterPlaced);
+            self.outbox.set_epoch(reply.epoch)?;
+            fail_point!(RegisterDone);
+            self.epoch = Some(reply.epoch);
+            self.disowned = None;
+            tracing::info!(agent = %request.agent_id, epoch = reply.epoch, seq = reply.applied.seq, "registered with the collector");
+        }
+        self.catalog_is_new |= catalog::adopt(&self.pipeline, reply.catalog).await?;
+        Ok(())
+    }
+
+    fn register_request(&self) -> RegisterRequest {
         let identity = self.pipeline.identity();
-        let request = RegisterRequest {
+        let watermark = self.pipeline.status().watermark;
+        RegisterRequest {
             agent_id: identity.agent_id,
             state_nonce: identity.state_nonce,
             boot_id: self.boot_id,
@@ -213,30 +246,17 @@ impl Session {
             catalog_version: self.pipeline.catalog().version,
             acknowledged: self.outbox.acknowledged(),
             sealed: self.outbox.sealed(),
-            watermark: self
-                .pipeline
-                .status()
-                .watermark
-                .unwrap_or(Timestamp::from_micros(0)),
-        };
-        fail_point!(RegisterBegun);
-        let reply = self.client.register(&request).await?;
-        fail_point!(RegisterAnswered);
-        self.compare_clocks(reply.now);
-        if self.take_position(&reply).await? {
-            fail_point!(RegisterPlaced);
-            self.outbox.set_epoch(reply.epoch)?;
-            fail_point!(RegisterDone);
-            self.epoch = Some(reply.epoch);
-            tracing::info!(agent = %identity.agent_id, epoch = reply.epoch, seq = reply.applied.seq, "registered with the collector");
+            watermark: watermark.unwrap_or(Timestamp::from_micros(0)),
+            lineage: self.pipeline.lineage(),
+            name: self.name.clone(),
+            disowned: self.disowned,
+            incidents: self.pipeline.untold_incidents(),
         }
-        self.catalog_is_new |= catalog::adopt(&self.pipeline, reply.catalog).await?;
-        Ok(())
     }
 
-    /// Brings the outbox to the collector's position; false when the agent must register again under a new identity.
+    /// Puts the outbox where the collector is; true when the session may begin there. Else this agent has changed, and
+    /// registers as what it is now.
     async fn take_position(&mut self, reply: &RegisterReply) -> Result<bool, Trouble> {
-        let applied = reply.applied;
         match reply.status {
             RegisterStatus::New | RegisterStatus::Resumed | RegisterStatus::Retired => {
                 if reply.status == RegisterStatus::Retired {
@@ -244,78 +264,130 @@ impl Session {
                         "this agent was retired at the collector: its usage still counts, but no invoice waits for it any more"
                     );
                 }
-                self.compare_history(applied)?;
-                Ok(true)
+                self.note_replaced(reply)?;
+                self.compare_history(reply).await
             }
             RegisterStatus::Rollback => {
-                tracing::warn!(
-                    collector = applied.seq,
-                    own = self.outbox.sealed().seq,
-                    "the data directory is older than what the collector holds (restored from a backup?); going on behind the collector's position, events of the time between are taken twice if they are sent again"
-                );
-                self.pipeline.skip_to(applied).await?;
-                Ok(true)
+                self.go_on_behind(reply, IncidentKind::RolledBack).await?;
+                Ok(false)
+            }
+            RegisterStatus::Forked => {
+                let rebase = Rebase {
+                    kind: IncidentKind::Forked,
+                    position: None,
+                    delivered: delivered(reply),
+                    // The other process counts the past for both.
+                    backfilled: true,
+                };
+                self.rebase(rebase).await?;
+                Ok(false)
             }
             RegisterStatus::LostState => {
-                let old = self.pipeline.identity().agent_id;
-                let new = self.pipeline.new_identity().await?.agent_id;
-                tracing::warn!(%old, %new, "the collector knows this agent with another state; going on under a new identity");
+                self.pipeline.new_identity(IncidentKind::LostState).await?;
                 Ok(false)
             }
         }
     }
 
-    /// The collector is within the history of this agent: behind it, level, or ahead by a lost acknowledgement.
-    fn compare_history(&mut self, applied: Position) -> Result<(), Trouble> {
-        if applied.seq > self.outbox.sealed().seq {
-            return Err(self.forked(applied.seq, "is ahead in another history"));
-        }
-        match self.outbox.digest_of(applied.seq) {
-            Some(digest) if digest != applied.digest => {
-                return Err(self.forked(applied.seq, "holds another frame under this number"));
-            }
-            Some(_) if applied.seq > self.outbox.acknowledged().seq => {
-                self.outbox.acknowledge(applied)?
-            }
-            _ => {}
-        }
-        if applied.seq < self.outbox.acknowledged().seq {
-            self.step_back(applied)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The collector lacks frames it acknowledged before: it was restored from a backup.
-    fn step_back(&mut self, applied: Position) -> Result<(), Trouble> {
-        if self
-            .outbox
-            .digest_of(applied.seq)
-            .is_some_and(|digest| digest != applied.digest)
+    /// The collector stands within the history of this agent (behind it, level, or ahead by a lost acknowledgement), or the
+    /// agent disowns its position.
+    async fn compare_history(&mut self, reply: &RegisterReply) -> Result<bool, Trouble> {
+        let applied = reply.applied;
+        let own = self.outbox.digest_of(applied.seq);
+        if applied.seq > self.outbox.sealed().seq
+            || own.is_some_and(|digest| digest != applied.digest)
         {
-            return Err(self.forked(applied.seq, "holds another frame under this number"));
+            if self.disowned == Some(applied) {
+                return Err(Trouble::Stuck(format!(
+                    "the collector insists on a frame {} that this agent never sealed",
+                    applied.seq
+                )));
+            }
+            self.disowned = Some(applied);
+            return Ok(false);
         }
-        if self.outbox.rewind(applied.seq + 1)? {
-            tracing::warn!(
-                from = applied.seq + 1,
-                "the collector asks for frames again (restored from a backup?)"
-            );
-            return Ok(());
+        if applied.seq >= self.outbox.acknowledged().seq {
+            self.outbox.acknowledge(applied)?;
+            return Ok(true);
         }
-        self.epoch = None;
-        Err(Trouble::Stuck(format!(
-            "the collector asks again for frame {}, which this agent no longer keeps: restore the collector from a newer backup",
-            applied.seq + 1
-        )))
+        if self.rewind(applied)? {
+            return Ok(true);
+        }
+        self.go_on_behind(reply, IncidentKind::CollectorBehind)
+            .await?;
+        Ok(false)
     }
 
-    fn forked(&mut self, seq: u64, problem: &str) -> Trouble {
-        let fork = format!(
-            "fork: this agent and the collector disagree about frame {seq} (the collector {problem}); two agents ran with copies of one data directory. Flushing is stopped, events are still accepted and kept"
+    /// The collector lacks frames it acknowledged before: it was restored from a backup. False when they are not kept any
+    /// more, or are not those that follow its position.
+    fn rewind(&mut self, applied: Position) -> Result<bool, Trouble> {
+        let follows = self.outbox.digest_of(applied.seq) == Some(applied.digest);
+        if !follows || !self.outbox.rewind(applied.seq + 1)? {
+            return Ok(false);
+        }
+        let message = format!(
+            "the collector lacks frames from {} on that it had acknowledged (it was restored from a backup, or is a new one); they are kept here and are sent again as they were",
+            applied.seq + 1
         );
+        tracing::error!("{message}");
+        let agent_id = self.pipeline.identity().agent_id;
+        self.record(IncidentKind::CollectorBehind, agent_id, message)?;
+        Ok(true)
+    }
+
+    async fn go_on_behind(
+        &mut self,
+        reply: &RegisterReply,
+        kind: IncidentKind,
+    ) -> Result<(), Trouble> {
+        self.rebase(Rebase {
+            kind,
+            position: Some(reply.applied),
+            delivered: delivered(reply),
+            backfilled: reply.backfilled || reply.applied.seq == 0,
+        })
+        .await
+    }
+
+    async fn rebase(&mut self, rebase: Rebase) -> Result<(), Trouble> {
         self.epoch = None;
-        self.fork = Some(fork.clone());
-        Trouble::Fork(fork)
+        self.disowned = None;
+        self.pipeline.rebase(rebase).await?;
+        Ok(())
+    }
+
+    /// Another agent of this name has not left: this directory was wiped, or two agents are called the same.
+    fn note_replaced(&self, reply: &RegisterReply) -> Result<(), Trouble> {
+        let Some(former) = reply.replaces else {
+            return Ok(());
+        };
+        let name = self.name.as_deref().unwrap_or_default();
+        let message = format!(
+            "the collector knows agent {former} under this agent's name ({name}), and it has not left: if its data directory is lost, what it accepted and had not delivered is lost with it; retire it then, for no period closes without it"
+        );
+        tracing::error!("{message}");
+        self.record(IncidentKind::LostState, former, message)
+    }
+
+    /// Remembers what the collector has found by itself, and has recorded.
+    fn record(
+        &self,
+        kind: IncidentKind,
+        former_agent_id: AgentId,
+        message: String,
+    ) -> Result<(), Trouble> {
+        let incident = Incident {
+            id: Uuid::new_v4(),
+            at: self.clock.now(),
+            kind,
+            former_agent_id,
+            agent_id: self.pipeline.identity().agent_id,
+            missing: None,
+            repeated: None,
+            message,
+        };
+        self.pipeline.record_incident(incident, true)?;
+        Ok(())
     }
 
     /// Reads the catalog without waiting for a frame's reply to name it.
@@ -357,6 +429,13 @@ impl Session {
             );
         }
         self.skew_warned = far;
+    }
+}
+
+fn delivered(reply: &RegisterReply) -> Delivered {
+    Delivered::Record {
+        last: reply.delivered,
+        torn_after: reply.torn_after,
     }
 }
 

@@ -64,6 +64,12 @@ impl Inspection<'_> {
                 .into_iter()
                 .any(|coverage| !coverage.gaps.is_empty()),
             receipts: replayed.receipts,
+            incidents: self
+                .store
+                .incidents()?
+                .into_iter()
+                .map(|one| one.incident)
+                .collect(),
             imports,
             usage: Usage::default(),
             disk_free_bytes,

@@ -181,16 +181,10 @@ impl Aggregator {
                 let _ = reply.send(Ok(()));
                 Ok(())
             }
-            Work::NewIdentity(reply) => {
-                let identity = self.take_new_identity()?;
+            Work::Rebase(rebase, reply) => {
+                let identity = self.rebase(&rebase)?;
                 self.publish();
                 let _ = reply.send(Ok(identity));
-                Ok(())
-            }
-            Work::SkipTo(position, reply) => {
-                let outcome = self.skip_to(position)?;
-                self.publish();
-                let _ = reply.send(outcome);
                 Ok(())
             }
             // Taken by the loop.

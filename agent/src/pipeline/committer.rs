@@ -162,8 +162,7 @@ impl Committer {
             Command::AbandonImport(id, reply) => return self.abandon_import(&id, reply),
             Command::Seal(reason, reply) => Work::Seal(self.seal_order(reason), reply),
             Command::Catalog(catalog, reply) => Work::Catalog(catalog, reply),
-            Command::NewIdentity(reply) => Work::NewIdentity(reply),
-            Command::SkipTo(position, reply) => Work::SkipTo(position, reply),
+            Command::Rebase(rebase, reply) => Work::Rebase(rebase, reply),
             Command::Stop(reply) => Work::Stop(reply),
         };
         self.forward(work, 0);

@@ -109,6 +109,11 @@ impl Frames {
         self.retained.range(held..)
     }
 
+    /// All retained frames, oldest first.
+    pub(super) fn retained(&self) -> impl Iterator<Item = &FrameMeta> {
+        self.retained.iter()
+    }
+
     /// The newest retained frame.
     pub(super) fn newest(&self) -> Option<Position> {
         self.retained.back().map(|frame| Position {
@@ -284,6 +289,7 @@ impl Outbox {
         known
             .map(|position| position.digest)
             .or_else(|| Some(frames.find(seq)?.digest))
+            .or_else(|| Some(frames.find(seq.checked_add(1)?)?.previous))
     }
 
     /// The newest frame sealed, acknowledged or not.

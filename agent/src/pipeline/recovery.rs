@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use submeter_common::event::Event;
 use submeter_common::id::AgentId;
-use submeter_common::protocol::Position;
+use submeter_common::protocol::{LIVES_MAX, Life, Position};
 use submeter_common::time::{Clock, Timestamp};
 use uuid::Uuid;
 
@@ -75,7 +75,10 @@ fn load_and_replay(
         progress.sealed.into(),
         store.epoch()?,
     );
-    check_chain(&frames, &progress)?;
+    let reseat = store.reseat()?;
+    if reseat.is_none() {
+        check_chain(&frames, &progress)?;
+    }
     let chunks = store.chunks()?;
     let spilled = store.open_partials(progress.open_set).next().is_some();
     let parts = Parts {
@@ -85,6 +88,8 @@ fn load_and_replay(
         catalog: store.catalog()?.unwrap_or_default(),
         identity,
         imports: store.imports()?,
+        incidents: store.incidents()?,
+        lives: store.lineage()?,
         store,
     };
     let floor = progress.floor;
@@ -94,6 +99,10 @@ fn load_and_replay(
     let mut compactor = Compactor::new(Arc::clone(&shared), runs);
     let last = replay(&shared, &mut aggregator, &mut compactor)?;
     shared.committed.store(last, Ordering::SeqCst);
+    begin_writing(&shared, last)?;
+    if let Some(reseat) = reseat {
+        aggregator.finish_reseat(&reseat)?;
+    }
     seal_previous_life(&shared, &mut aggregator, floor, now)?;
     aggregator.begin_life();
     aggregator.publish();
@@ -200,6 +209,23 @@ fn replay(
     aggregator.checkpoint()?;
     fail_point!(RecoveryCheckpointed);
     Ok(last)
+}
+
+/// Gives the records that this process will write a name of their own: the directory may be a copy of another one.
+fn begin_writing(shared: &Shared, last: u64) -> Result<(), StoreError> {
+    let first = last + 1;
+    let mut lives = lock(&shared.lives);
+    // A life in which nothing was written has nothing to name.
+    lives.retain(|life| life.first < first);
+    lives.push(Life {
+        id: Uuid::new_v4(),
+        first,
+    });
+    let surplus = lives.len().saturating_sub(LIVES_MAX);
+    lives.drain(..surplus);
+    let mut batch = shared.store.batch();
+    batch.put_lineage(&lives);
+    shared.write(batch, Durability::Synced)
 }
 
 /// A lone agent that comes back late must not keep its old usage until something new arrives.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use submeter_common::protocol::{Catalog, Receipts};
+use submeter_common::protocol::{Catalog, Life, Receipts};
 use submeter_common::time::{Clock, Timestamp};
 
 use super::compactor::Closing;
@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::work::{Job, Work};
 use super::{ImportState, PipelineError, StoreConfig};
 use crate::dedup::{Dedup, Fingerprinter, StoredRun};
+use crate::store::lineage::StoredIncident;
 use crate::store::meta::{Deltas, StoredIdentity};
 use crate::store::{Batch, Durability, Store, StoreError};
 use crate::telemetry::names;
@@ -65,6 +66,10 @@ pub(super) struct Shared {
     pub(super) catalog: Mutex<Arc<Catalog>>,
     pub(super) identity: Mutex<StoredIdentity>,
     pub(super) imports: Mutex<Imports>,
+    /// What befell this directory; taken before `frames` where both are.
+    pub(super) incidents: Mutex<Vec<StoredIncident>>,
+    /// Who wrote the journal; the last one is this process.
+    pub(super) lives: Mutex<Vec<Life>>,
     /// Counts that are in no journal record yet.
     pub(super) pending: Mutex<Deltas>,
     pub(super) view: Mutex<View>,
@@ -77,6 +82,8 @@ pub(super) struct Shared {
     pub(super) stopping: AtomicBool,
     /// Nothing is accepted any more, but what was accepted is still sealed.
     pub(super) door_closed: AtomicBool,
+    /// The process has no time left.
+    pub(super) hurrying: AtomicBool,
 }
 
 /// What recovery found, for the threads to go on with.
@@ -88,6 +95,8 @@ pub(super) struct Parts {
     pub(super) catalog: Catalog,
     pub(super) identity: StoredIdentity,
     pub(super) imports: Vec<ImportState>,
+    pub(super) incidents: Vec<StoredIncident>,
+    pub(super) lives: Vec<Life>,
 }
 
 impl Shared {
@@ -109,6 +118,8 @@ impl Shared {
             catalog: Mutex::new(Arc::new(parts.catalog)),
             identity: Mutex::new(parts.identity),
             imports: Mutex::new(Imports::new(parts.imports)),
+            incidents: Mutex::new(parts.incidents),
+            lives: Mutex::new(parts.lives),
             pending: Mutex::default(),
             view: Mutex::default(),
             viewed: Condvar::new(),
@@ -117,6 +128,7 @@ impl Shared {
             clock_set_back: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             door_closed: AtomicBool::new(false),
+            hurrying: AtomicBool::new(false),
             config,
         }
     }

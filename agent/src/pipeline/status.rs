@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use submeter_common::id::AgentId;
-use submeter_common::protocol::{Position, Receipts};
+use submeter_common::protocol::{Incident, Position, Receipts};
 use submeter_common::time::Timestamp;
 
 use super::shared::{Shared, lock};
@@ -94,6 +94,8 @@ pub struct Status {
     pub quarantined: u64,
     /// Says whether a new meter is still being backfilled.
     pub backfilling: bool,
+    /// What befell this directory's identity or state, oldest first.
+    pub incidents: Vec<Incident>,
     /// The open imports and the youngest hundred of the others.
     pub imports: Vec<ImportState>,
     /// What is used of the budgets that have no place above; all nothing while the agent is not running.
@@ -123,6 +125,7 @@ impl Pipeline {
         drop(dedup);
         let imports = self.imports();
         let (queue_requests, queue_bytes) = shared.requests.waiting();
+        let incidents = self.incidents();
         let frames = lock(&shared.frames);
         let oldest = frames.unacknowledged().next();
         Status {
@@ -149,6 +152,7 @@ impl Pipeline {
             dedup_disk_reads,
             quarantined: view.quarantined,
             backfilling: view.backfilling,
+            incidents,
             imports,
             usage: Usage {
                 open_bytes: view.open_bytes,

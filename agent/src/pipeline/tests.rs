@@ -10,4 +10,5 @@ mod failure;
 mod imports;
 mod kit;
 mod outbox;
+mod rebase;
 mod watermark;

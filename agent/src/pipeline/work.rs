@@ -7,8 +7,8 @@ use submeter_common::time::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    EventOutcome, Identity, ImportRequest, ImportState, PipelineError, SealReason, Submission,
-    SubmitError,
+    EventOutcome, Identity, ImportRequest, ImportState, PipelineError, Rebase, SealReason,
+    Submission, SubmitError,
 };
 use crate::dedup::{Entry, Generation};
 use crate::store::meta::{Deltas, StoredGeneration};
@@ -29,8 +29,7 @@ pub(super) enum Command {
     BeginImport(ImportRequest, Reply<ImportState>),
     CompleteImport(String, Reply<Option<ImportState>>),
     AbandonImport(String, Reply<Option<ImportState>>),
-    NewIdentity(Reply<Identity>),
-    SkipTo(Position, Reply<()>),
+    Rebase(Rebase, Reply<Identity>),
     Stop(Reply<()>),
 }
 
@@ -61,7 +60,6 @@ pub(super) enum Work {
     Close(Arc<Generation>, StoredGeneration),
     Seal(SealOrder, Reply<Position>),
     Catalog(Catalog, Reply<()>),
-    NewIdentity(Reply<Identity>),
-    SkipTo(Position, Reply<()>),
+    Rebase(Rebase, Reply<Identity>),
     Stop(Reply<()>),
 }

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 
+use super::record::Record;
 use super::{Batch, Family, Store, StoreError, key};
 
 /// Read ahead of a walk, so that a replay is bound by the disk's speed and not by its latency.
@@ -70,6 +71,17 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// How many events the retained records from `from` on hold.
+    pub(crate) fn events_from(&self, from: u64) -> Result<u64, StoreError> {
+        let mut events = 0;
+        self.walk_records(from, |_, record| {
+            // What does not read back is in quarantine since it was counted.
+            events += Record::decode(record).map_or(0, |record| u64::from(record.event_count));
+            Ok::<_, StoreError>(ControlFlow::Continue(()))
+        })?;
+        Ok(events)
     }
 
     /// Gives whole files of records `..=last` back to the disk at once instead of at the next compaction.

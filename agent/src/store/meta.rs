@@ -143,7 +143,8 @@ pub(crate) struct Gap {
     pub(crate) to: u64,
 }
 
-/// Which journal records a meter has counted: all but its gaps, up to where it vanished from the catalog.
+/// Which journal records a meter has counted: all but its gaps and those of its archived times, up to where it vanished
+/// from the catalog.
 #[derive(Clone, Default, Eq, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct Coverage {
     pub(crate) gaps: Vec<Gap>,
@@ -154,6 +155,8 @@ pub(crate) struct Coverage {
     /// When the oldest event was accepted that it counts or will count, if the journal no longer held older ones when it
     /// came.
     pub(crate) counts_since: Option<Timestamp>,
+    /// Records of the times in which it was archived, which it does not count; the last stretch is open while it is.
+    pub(crate) archived: Vec<Gap>,
 }
 
 impl Coverage {
@@ -173,6 +176,26 @@ impl Coverage {
         self.gaps.retain(|gap| gap.from <= gap.to);
         cut
     }
+
+    /// Makes it miss the records `from..=to` and no others, but for those of its archived times.
+    pub(crate) fn miss_again(&mut self, from: u64, to: u64) {
+        let to = self.vanished_after.map_or(to, |last| last.min(to));
+        self.gaps.clear();
+        let mut next = from;
+        for archived in &self.archived {
+            let before = archived.from.saturating_sub(1).min(to);
+            if next <= before {
+                self.gaps.push(Gap {
+                    from: next,
+                    to: before,
+                });
+            }
+            next = next.max(archived.to.saturating_add(1));
+        }
+        if next <= to {
+            self.gaps.push(Gap { from: next, to });
+        }
+    }
 }
 
 /// The open dedup generation: its number, and when it began.
@@ -191,6 +214,10 @@ pub(crate) struct Progress {
     pub(crate) receipts: Receipts,
     /// The open set's number.
     pub(crate) open_set: u64,
+    /// The oldest record whose events the open set may hold.
+    pub(crate) open_oldest: u64,
+    /// Records before this one were delivered by another state: no new meter counts them from here.
+    pub(crate) backfill_from: u64,
     /// The newest frame frozen.
     pub(crate) sealed: StoredPosition,
     /// When it was frozen; none before the first.
@@ -222,6 +249,8 @@ impl Progress {
             cursor: 0,
             receipts: Receipts::default(),
             open_set: 1,
+            open_oldest: 1,
+            backfill_from: 1,
             sealed: StoredPosition {
                 seq: 0,
                 digest: Digest::ZERO,

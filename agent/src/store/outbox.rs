@@ -23,6 +23,10 @@ pub(crate) struct FrameMeta {
     pub(crate) accepted: u64,
     /// The same for the frame before it.
     pub(crate) accepted_before: u64,
+    /// The oldest journal record whose events it may hold; older than all of its seal where a new meter counted the past.
+    pub(crate) oldest: u64,
+    /// The newest journal record whose events it may hold.
+    pub(crate) record: u64,
 }
 
 impl Batch<'_> {

@@ -101,8 +101,9 @@ fn an_open_key_keeps_its_form() {
 
 #[test]
 fn the_first_progress_keeps_its_form() {
-    // Cursor, receipts, then the open set's number, and nothing yet of the rest: a field more or less shows.
-    let expected = format!("{}01{}", "00".repeat(8), "00".repeat(48));
+    // Cursor, receipts, then the open set's number and the records it begins with, and nothing yet of the rest: a field
+    // more or less shows.
+    let expected = format!("{}010101{}", "00".repeat(8), "00".repeat(49));
     assert_eq!(hex(&super::meta::encode(&Progress::new())), expected);
 }
 

@@ -3,6 +3,8 @@
 //! Counters end in `_total`; units are in the names. Values pass through binary floating point, as Prometheus has it; no
 //! bill is ever computed from a metric.
 
+use std::collections::BTreeMap;
+
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use submeter_common::time::Timestamp;
 
@@ -63,6 +65,8 @@ pub const FSYNC_SECONDS: &str = "submeter_agent_fsync_duration_seconds";
 pub const DISK_FREE_BYTES: &str = "submeter_agent_disk_free_bytes";
 /// 1 when new events are taken, 0 when they are refused.
 pub const HEALTHY: &str = "submeter_agent_healthy";
+/// What befell the identity or the state directory and is remembered, by `kind`.
+pub const INCIDENTS: &str = "submeter_agent_incidents";
 /// Version of the catalog in force.
 pub const CATALOG_VERSION: &str = "submeter_agent_catalog_version";
 
@@ -160,6 +164,10 @@ pub(super) fn describe() {
         HEALTHY,
         "1 when new events are taken, 0 when they are refused"
     );
+    describe_gauge!(
+        INCIDENTS,
+        "What befell the identity or the state directory and is remembered, by kind"
+    );
     describe_gauge!(CATALOG_VERSION, "Version of the catalog in force");
     describe_gauge!(BUDGET_LIMIT, "The limits in force, by setting");
     describe_gauge!(BUDGET_USED, "What is used of a limit now, by setting");
@@ -218,6 +226,13 @@ pub(super) fn observe(status: &Status) {
     } else {
         0.0
     });
+    let mut incidents = BTreeMap::<&str, f64>::new();
+    for incident in &status.incidents {
+        *incidents.entry(incident.kind.as_str()).or_default() += 1.0;
+    }
+    for (kind, count) in incidents {
+        gauge!(INCIDENTS, "kind" => kind).set(count);
+    }
     gauge!(CATALOG_VERSION).set(status.catalog_version as f64);
 }
 

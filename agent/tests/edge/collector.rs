@@ -57,6 +57,8 @@ pub(crate) struct Book {
     pub(crate) registers: Vec<RegisterRequest>,
     /// The next register is answered so, with the session's position.
     pub(crate) next_status: Option<RegisterStatus>,
+    /// What the next registers are told to be delivered of their journals.
+    pub(crate) delivered: u64,
     /// Frames in the order they were applied.
     pub(crate) applied: Vec<Frame>,
     /// Arrival of every frame, applied or not.
@@ -239,6 +241,10 @@ async fn register(State(book): Shared, body: Bytes) -> Response {
         epoch,
         applied,
         status,
+        delivered: book.delivered,
+        torn_after: None,
+        backfilled: true,
+        replaces: None,
         catalog: book.catalog.clone(),
         now: SystemClock.now(),
     };

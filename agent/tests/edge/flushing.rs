@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 use submeter_common::id::Digest;
-use submeter_common::protocol::{FrameResult, Position, RegisterStatus};
+use submeter_common::protocol::{FrameResult, Position, RegisterRequest, RegisterStatus};
 
 use crate::collector::{Collector, Mischief};
-use crate::harness::{Running, config, event};
+use crate::harness::{PATIENCE, Running, config, event};
 
 fn flushed(status: &Value) -> bool {
     status["at_risk_events"] == 0 && status["outbox_frames"] == 0
@@ -133,69 +133,90 @@ async fn a_restored_collector_gets_the_frames_it_lost_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fork_stops_the_flushing_and_nothing_else() {
+async fn a_fork_in_a_session_leads_to_a_new_identity_and_stops_nothing() {
     let collector = Collector::start().await;
     collector.count_meter("mtr_calls");
-    collector.will(&[Mischief::Fork]);
     let directory = tempfile::tempdir().expect("a directory");
     let agent = Running::start(config(directory.path(), &collector.url())).await;
     agent.ingest(&events(0..10)).await;
-    let status = agent
-        .until("the halt", |status| status["flush"]["state"] == "halted")
-        .await;
-    assert!(
-        status["flush"]["message"]
-            .as_str()
-            .is_some_and(|message| message.contains("fork")),
-        "{status:#}"
-    );
-
+    agent.until("all frames", flushed).await;
+    let before = agent.status().await["agent_id"].clone();
+    collector.will(&[Mischief::Fork]);
     agent.ingest(&events(10..20)).await;
-    assert_eq!(agent.get("/healthz").await.status, 200);
-    assert_eq!(agent.get("/readyz").await.status, 200);
-    let arrivals = collector.book().arrivals.len();
-    agent.post("/v1/flush", "application/json", "").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        collector.book().arrivals.len(),
-        arrivals,
-        "nothing is sent any more"
+    let status = agent
+        .until("a new identity", |status| {
+            status["agent_id"] != before && status["receipts"]["accepted"] == 20 && flushed(status)
+        })
+        .await;
+    assert_eq!(status["flush"]["state"], "flowing");
+    let incident = &status["incidents"][0];
+    assert_eq!(incident["kind"], "forked");
+    assert_eq!(incident["former_agent_id"], before);
+    assert!(incident["repeated"]["first"].is_u64(), "{incident}");
+    let metrics = agent.get("/metrics").await.text;
+    assert!(
+        metrics.contains("submeter_agent_incidents{kind=\"forked\"} 1"),
+        "{metrics}"
     );
-    assert_eq!(agent.status().await["receipts"]["accepted"], 20);
+    let book = collector.book();
+    assert_eq!(book.events_of("mtr_calls"), 20);
+    let told = book.registers.last().expect("a register").incidents.clone();
+    assert_eq!(
+        told.len(),
+        1,
+        "told with the first register of the new identity"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_with_another_history_is_a_fork_at_register() {
+async fn an_agent_disowns_a_frame_of_another_history_and_goes_on_behind_it() {
     let (collector, agent, directory) = survives(&[]).await;
+    let delivered = agent.status().await["journal_seq"].as_u64().unwrap_or(0);
     agent.stop().await;
     let seq = collector.book().applied.len() as u64;
-    collector.book().place(Position {
+    let another = Position {
         seq,
         digest: Digest::of(b"another history"),
-    });
-    let agent = Running::start(config(directory.path(), &collector.url())).await;
-    agent
-        .until("the halt", |status| status["flush"]["state"] == "halted")
-        .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_restored_from_a_backup_goes_on_behind_the_collector() {
-    let (collector, agent, directory) = survives(&[]).await;
-    agent.stop().await;
-    let ahead = Position {
-        seq: 1000,
-        digest: Digest::of(b"frame 1000"),
     };
-    collector.book().place(ahead);
-    collector.book().next_status = Some(RegisterStatus::Rollback);
+    collector.book().place(another);
+    collector.book().delivered = delivered;
     let agent = Running::start(config(directory.path(), &collector.url())).await;
+    let disowned = |register: &RegisterRequest| register.disowned == Some(another);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !collector.book().registers.iter().any(disowned) {
+        assert!(std::time::Instant::now() < deadline, "nothing is disowned");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    collector.book().next_status = Some(RegisterStatus::Rollback);
     agent.ingest(&events(20..30)).await;
     agent
         .until("all frames", |status| {
             status["receipts"]["accepted"] == 30 && flushed(status)
         })
         .await;
+    assert_eq!(collector.book().events_of("mtr_calls"), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_restored_from_a_backup_goes_on_behind_the_collector() {
+    let (collector, agent, directory) = survives(&[]).await;
+    let delivered = agent.status().await["journal_seq"].as_u64().unwrap_or(0);
+    agent.stop().await;
+    let ahead = Position {
+        seq: 1000,
+        digest: Digest::of(b"frame 1000"),
+    };
+    collector.book().place(ahead);
+    collector.book().delivered = delivered;
+    collector.book().next_status = Some(RegisterStatus::Rollback);
+    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    agent.ingest(&events(20..30)).await;
+    let status = agent
+        .until("all frames", |status| {
+            status["receipts"]["accepted"] == 30 && flushed(status)
+        })
+        .await;
+    assert_eq!(status["incidents"][0]["kind"], "rolled_back");
     let book = collector.book();
     assert!(
         book.applied
@@ -227,6 +248,7 @@ async fn a_lost_state_leads_to_a_new_identity_and_loses_nothing() {
         .await;
     let book = collector.book();
     assert_eq!(book.registers.len(), 2);
+    assert_eq!(book.registers[1].incidents.len(), 1);
     assert_ne!(book.registers[0].agent_id, book.registers[1].agent_id);
     assert_ne!(book.registers[0].state_nonce, book.registers[1].state_nonce);
     assert_eq!(book.events_of("mtr_calls"), 10);

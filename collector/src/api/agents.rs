@@ -1,5 +1,7 @@
 //! `/v1/agents`: what agents say (register, frames) and what people ask about them.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -12,8 +14,8 @@ use serde::Serialize;
 use submeter_common::id::{AgentId, Digest};
 use submeter_common::limits::FRAME_BYTES_MAX;
 use submeter_common::protocol::{
-    Catalog, FrameError, FrameReply, FrameResult, Position, Receipts, RegisterReply,
-    RegisterRequest, RegisterStatus, decode_frame,
+    Catalog, FrameError, FrameReply, FrameResult, INCIDENTS_PER_REGISTER_MAX, LIVES_MAX, Position,
+    Receipts, RegisterReply, RegisterRequest, RegisterStatus, decode_frame,
 };
 use submeter_common::time::Timestamp;
 use tokio::sync::Semaphore;
@@ -21,13 +23,13 @@ use tokio::sync::Semaphore;
 use super::access::Caller;
 use super::body::{self, JsonBody};
 use super::error::{ApiError, X_SHOULD_RETRY};
-use super::field::check_name;
+use super::field::{check_name, check_text};
 use super::query::Query;
 use super::reply::Items;
 use super::state::ApiState;
 use crate::agents::{Agent, Alarm};
 use crate::merge::FrameOutcome;
-use crate::storage::{IncomingFrame, RetireOutcome};
+use crate::storage::{AcknowledgeOutcome, IncomingFrame, Registration, RetireOutcome};
 use crate::telemetry::metric;
 use crate::usage::source::Contributor as _;
 
@@ -42,6 +44,7 @@ static FRAME_ROOM: Semaphore = Semaphore::const_new(FRAMES_IN_FLIGHT_MAX);
 #[derive(Serialize)]
 pub(super) struct AgentReply {
     agent_id: AgentId,
+    name: Option<String>,
     agent_version: String,
     epoch: u64,
     seq: u64,
@@ -51,7 +54,7 @@ pub(super) struct AgentReply {
     receipts: Receipts,
     farewell: bool,
     live: bool,
-    alarm: Option<Alarm>,
+    alarms: BTreeSet<Alarm>,
     rows_applied: u64,
     rows_quarantined: u64,
     registered_at: Timestamp,
@@ -66,6 +69,7 @@ impl From<Agent> for AgentReply {
         Self {
             live: agent.is_live(),
             agent_id: agent.agent_id,
+            name: agent.name,
             agent_version: agent.agent_version,
             epoch: agent.epoch,
             seq: agent.applied.seq,
@@ -74,7 +78,7 @@ impl From<Agent> for AgentReply {
             catalog_version: agent.catalog_version,
             receipts: agent.receipts,
             farewell: agent.farewell,
-            alarm: agent.alarm,
+            alarms: agent.alarms,
             rows_applied: agent.rows_applied,
             rows_quarantined: agent.rows_quarantined,
             registered_at: agent.registered_at,
@@ -96,12 +100,16 @@ pub(super) async fn register(
     let status = registration.status;
     let label = status_label(status);
     counter!(metric::REGISTERS, "status" => label).increment(1);
-    tracing::info!(agent = %request.agent_id, epoch = registration.epoch, status = label, "an agent registered");
+    tell(&request, &registration, label);
     let catalog = state.storage.catalog().await?.for_agents();
     Ok(Json(RegisterReply {
         epoch: registration.epoch,
         applied: registration.applied,
         status,
+        delivered: registration.delivered.record,
+        torn_after: registration.delivered.torn_after,
+        backfilled: !registration.backfilling && registration.counted_by >= catalog.version,
+        replaces: registration.replaces,
         catalog,
         now,
     }))
@@ -115,7 +123,49 @@ fn check_identity(request: &RegisterRequest) -> Result<(), ApiError> {
             "expected a random id, found the nil one",
         ));
     }
-    check_name("agent_version", &request.agent_version)
+    check_name("agent_version", &request.agent_version)?;
+    if let Some(name) = &request.name {
+        check_name("name", name)?;
+    }
+    check_length("lineage.lives", request.lineage.lives.len(), LIVES_MAX)?;
+    check_length(
+        "incidents",
+        request.incidents.len(),
+        INCIDENTS_PER_REGISTER_MAX,
+    )?;
+    let mut messages = request.incidents.iter().map(|incident| &incident.message);
+    messages.try_for_each(|message| check_text("incidents.message", message))
+}
+
+fn check_length(field: &str, found: usize, max: usize) -> Result<(), ApiError> {
+    if found <= max {
+        return Ok(());
+    }
+    let message = format!("expected at most {max} entries, found {found}");
+    Err(ApiError::field(field, message))
+}
+
+/// Logs a register, loudly where a person has to look.
+fn tell(request: &RegisterRequest, registration: &Registration, status: &str) {
+    let agent = request.agent_id;
+    tracing::info!(%agent, epoch = registration.epoch, status, "an agent registered");
+    let look = match registration.status {
+        RegisterStatus::Rollback => Some("an agent came back with an older copy of its state"),
+        RegisterStatus::Forked => Some("two processes run with copies of one agent's state"),
+        RegisterStatus::LostState => Some("an agent came back with another state"),
+        _ if registration.replaces.is_some() => {
+            Some("an agent came with a fresh state under the name of one that has not left")
+        }
+        _ => None,
+    };
+    if let Some(message) = look {
+        tracing::error!(%agent, replaces = ?registration.replaces, delivered = registration.delivered.record, "{message}; the audit log has the details");
+    }
+    for incident in &request.incidents {
+        let kind = incident.kind.as_str();
+        counter!(metric::INCIDENTS, "kind" => kind).increment(1);
+        tracing::error!(%agent, kind, "an agent reports: {}", incident.message);
+    }
 }
 
 fn status_label(status: RegisterStatus) -> &'static str {
@@ -123,6 +173,7 @@ fn status_label(status: RegisterStatus) -> &'static str {
         RegisterStatus::New => "new",
         RegisterStatus::Resumed => "resumed",
         RegisterStatus::Rollback => "rollback",
+        RegisterStatus::Forked => "forked",
         RegisterStatus::LostState => "lost_state",
         RegisterStatus::Retired => "retired",
     }
@@ -258,7 +309,7 @@ async fn reply(
         }
         FrameOutcome::Fenced { applied, epoch } => {
             let message =
-                format!("this session is over, the current epoch is {epoch}: register again");
+                format!("this session cannot go on (the current epoch is {epoch}): register again");
             ("FENCED", with(FrameResult::Fenced, applied, Some(message)))
         }
         FrameOutcome::Fork { applied } => {
@@ -358,12 +409,31 @@ pub(super) async fn retire(
     Path(id): Path<String>,
 ) -> Result<Json<AgentReply>, ApiError> {
     let agent_id = parse_id(&id)?;
-    match state.storage.retire_agent(agent_id, state.now()).await? {
-        RetireOutcome::Retired => state.audit(&key, "agent.retired", &id).await?,
-        RetireOutcome::AlreadyRetired => {}
-        RetireOutcome::NotFound => return Err(not_found(&id)),
+    let retired = state
+        .storage
+        .retire_agent(agent_id, &key.key_id, state.now());
+    match retired.await? {
+        RetireOutcome::Retired | RetireOutcome::AlreadyRetired => get(State(state), Path(id)).await,
+        RetireOutcome::NotFound => Err(not_found(&id)),
     }
-    get(State(state), Path(id)).await
+}
+
+/// `POST /v1/agents/{agent_id}/acknowledge`: a person has looked at the agent's alarms; they are cleared.
+pub(super) async fn acknowledge(
+    State(state): State<ApiState>,
+    Caller(key): Caller,
+    Path(id): Path<String>,
+) -> Result<Json<AgentReply>, ApiError> {
+    let agent_id = parse_id(&id)?;
+    let acknowledged = state
+        .storage
+        .acknowledge_agent(agent_id, &key.key_id, state.now());
+    match acknowledged.await? {
+        AcknowledgeOutcome::Acknowledged | AcknowledgeOutcome::Quiet => {
+            get(State(state), Path(id)).await
+        }
+        AcknowledgeOutcome::NotFound => Err(not_found(&id)),
+    }
 }
 
 /// An id that is no UUID names no agent.

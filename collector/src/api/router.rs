@@ -9,8 +9,8 @@ use super::access::{observe, require};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    agents, credit_entitlements, customers, health, invoices, keys, meters, products,
-    subscriptions, usage,
+    agents, audit, completeness, credit_entitlements, customers, health, invoices, keys, meters,
+    products, subscriptions, usage,
 };
 use crate::auth::Scope;
 
@@ -68,6 +68,8 @@ fn reads() -> Router<ApiState> {
         .route("/v1/invoices/{id}", get(invoices::get))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{id}", get(agents::get))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/completeness", get(completeness::get))
         .route("/v1/keys", get(keys::list))
 }
 
@@ -98,6 +100,7 @@ fn writes() -> Router<ApiState> {
         .route("/customers/{id}", patch(customers::update))
         .route("/subscriptions", post(subscriptions::create))
         .route("/v1/agents/{id}/retire", post(agents::retire))
+        .route("/v1/agents/{id}/acknowledge", post(agents::acknowledge))
         .route("/v1/keys", post(keys::create))
         .route("/v1/keys/{id}", delete(keys::revoke))
 }

@@ -6,7 +6,7 @@
 use super::{BillingError, Invoice, close, gather};
 use crate::{
     agents::Agent,
-    completeness::{self, Awaited, Completeness},
+    completeness::{self, Awaited, Completeness, Service},
     storage::{DueCursor, SettleOutcome, Storage, StorageError},
     subscription::{Subscription, SubscriptionId, SubscriptionStatus},
 };
@@ -51,7 +51,8 @@ pub struct Waiting {
 /// Closes every period that is due at the clock's now, subscription by subscription and period after period.
 ///
 /// A period waits until every live agent's watermark, by the current catalog, has reached its end, at most
-/// `completeness_wait` (from the subscription's creation, when that was later); after that it is closed with the missing
+/// `completeness_wait` (from the subscription's creation, when that was later, and without the time in which the
+/// collector was away); after that it is closed with the missing
 /// agents named on the invoice. One that cannot be billed is reported and left open, and blocks no other.
 ///
 /// # Errors
@@ -70,9 +71,11 @@ pub async fn close_due<S: Storage + ?Sized>(
     // before the catalog: no agent then vouches for a meter that it could not know.
     let agents = storage.agents().await?;
     let catalog_version = storage.catalog().await?.version;
+    let service = storage.service().await?;
     let mut run = Run {
         storage,
         agents,
+        service,
         catalog_version,
         now,
         completeness_wait,
@@ -109,6 +112,7 @@ enum Progress {
 struct Run<'a, S: ?Sized> {
     storage: &'a S,
     agents: Vec<Agent>,
+    service: Service,
     catalog_version: u64,
     now: Timestamp,
     completeness_wait: Duration,
@@ -180,7 +184,8 @@ impl<S: Storage + ?Sized> Run<'_, S> {
             since: period_end.max(subscription.created_at),
             catalog_version: self.catalog_version,
         };
-        match completeness::assess(&self.agents, &awaited, self.now, self.completeness_wait) {
+        let (now, wait) = (self.now, self.completeness_wait);
+        match completeness::assess(&self.agents, &awaited, &self.service, now, wait) {
             Completeness::Complete => Some(Vec::new()),
             Completeness::Overdue { missing } => Some(missing),
             Completeness::Waiting { agents } => {

@@ -1,4 +1,4 @@
-//! `agents list|retire`.
+//! `agents list|acknowledge|retire`.
 
 use clap::Subcommand;
 use reqwest::Method;
@@ -11,6 +11,13 @@ use super::table::{Table, cell};
 pub(super) enum Command {
     /// List agents with their position, watermark and receipts.
     List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Clear an agent's alarms after you have looked at them; the audit log keeps them.
+    Acknowledge {
+        /// The agent's id, as `agents list` shows it.
+        agent_id: String,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -28,6 +35,15 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         Command::List { client } => {
             client.run(async |collector| list(collector, client.json).await)
         }
+        Command::Acknowledge { agent_id, client } => client.run(async |collector| {
+            let path = format!("/v1/agents/{agent_id}/acknowledge");
+            let agent = collector.send(Method::POST, &path, &[], None).await?;
+            if client.json {
+                return print_json(&agent);
+            }
+            println!("{agent_id} has no alarms any more");
+            Ok(())
+        }),
         Command::Retire { agent_id, client } => client.run(async |collector| {
             let path = format!("/v1/agents/{agent_id}/retire");
             let agent = collector.send(Method::POST, &path, &[], None).await?;
@@ -55,7 +71,7 @@ async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
         "Accepted",
         "Duplicate",
         "Unmatched",
-        "Alarm",
+        "Alarms",
     ])
     .right(&[2, 3, 6, 7, 8]);
     for agent in &agents {
@@ -70,11 +86,17 @@ async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
             cell(&receipts["accepted"]),
             cell(&receipts["duplicate"]),
             cell(&receipts["unmatched"]),
-            cell(&agent["alarm"]),
+            alarms(agent),
         ]);
     }
     println!("{table}");
     Ok(())
+}
+
+fn alarms(agent: &Value) -> String {
+    let alarms = agent["alarms"].as_array().into_iter().flatten();
+    let names: Vec<&str> = alarms.filter_map(Value::as_str).collect();
+    names.join(", ")
 }
 
 fn state(agent: &Value) -> &'static str {

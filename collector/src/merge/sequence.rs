@@ -31,7 +31,7 @@ pub enum Decision {
         /// The number to send next.
         expected: u64,
     },
-    /// It was sent in another session than the current one.
+    /// It was sent in another session than the current one, or is too old to be compared.
     Fenced,
     /// It contradicts what was applied.
     Fork,
@@ -40,17 +40,19 @@ pub enum Decision {
 /// Judges a frame against the agent's stored session (`epoch`, `applied`).
 ///
 /// `known` is the digest applied under the frame's number, when that number is not beyond `applied` and
-/// its digest is still kept. A number whose digest is not kept any more cannot be shown to be the same
-/// frame, and answering `Duplicate` would let its sender forget what was never merged: it is a fork.
+/// its digest is still kept. A frame whose digest is not kept any more is neither shown to be the same (to answer
+/// `Duplicate` would let its sender forget what was never merged) nor shown to be another's (to answer `Fork`
+/// would let it deliver twice). It ends the session: the sender registers, and there positions and journals are
+/// compared, which are kept for ever.
 pub fn decide(epoch: u64, applied: Position, frame: &Link, known: Option<Digest>) -> Decision {
     if frame.epoch != epoch {
         return Decision::Fenced;
     }
     if frame.seq <= applied.seq {
-        return if known == Some(frame.digest) {
-            Decision::Duplicate
-        } else {
-            Decision::Fork
+        return match known {
+            Some(digest) if digest == frame.digest => Decision::Duplicate,
+            Some(_) => Decision::Fork,
+            None => Decision::Fenced,
         };
     }
     // Not beyond the largest number: `frame.seq` is above `applied.seq`.
@@ -112,9 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn a_number_whose_digest_is_not_kept_is_never_called_a_duplicate() {
-        check(EPOCH, 2, 1, 2, Decision::Fork);
-        check(EPOCH, 0, 0, 0, Decision::Fork);
+    fn a_number_whose_digest_is_not_kept_is_neither_called_a_duplicate_nor_a_fork() {
+        check(EPOCH, 2, 1, 2, Decision::Fenced);
+        check(EPOCH, 2, 1, 99, Decision::Fenced);
+        check(EPOCH, 0, 0, 0, Decision::Fenced);
     }
 
     #[test]

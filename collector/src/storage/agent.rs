@@ -7,6 +7,7 @@ use submeter_common::time::Timestamp;
 
 use super::StorageError;
 use crate::agents::Agent;
+use crate::agents::history::Delivered;
 
 /// The answer to a register.
 #[derive(Debug, Clone)]
@@ -17,6 +18,26 @@ pub struct Registration {
     pub applied: Position,
     /// How the agent's account of itself compares with what is stored.
     pub status: RegisterStatus,
+    /// How much of the agent's own journal is not its to deliver any more.
+    pub delivered: Delivered,
+    /// The catalog version by which the agent's last frame was counted.
+    pub counted_by: u64,
+    /// Whether a meter of that catalog lacked some of its past then.
+    pub backfilling: bool,
+    /// The agent whose name a new one has taken, when that one has not left.
+    pub replaces: Option<AgentId>,
+}
+
+/// Whether an agent's alarms were acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum AcknowledgeOutcome {
+    /// It has none any more.
+    Acknowledged,
+    /// It had none.
+    Quiet,
+    /// No such agent.
+    NotFound,
 }
 
 /// Whether an agent was retired.
@@ -49,10 +70,20 @@ pub trait AgentStore: Send + Sync + 'static {
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
 
     /// Takes an agent out of the number of those that a period waits for, for good. Frames it still
-    /// sends are fenced until it registers again, and then applied: usage is never refused.
+    /// sends are fenced until it registers again, and then applied: usage is never refused. The audit log
+    /// says that `actor` did it.
     async fn retire_agent(
         &self,
         id: AgentId,
+        actor: &str,
         now: Timestamp,
     ) -> Result<RetireOutcome, StorageError>;
+
+    /// Clears an agent's alarms: a person has looked. The audit log says that `actor` did it.
+    async fn acknowledge_agent(
+        &self,
+        id: AgentId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<AcknowledgeOutcome, StorageError>;
 }

@@ -11,7 +11,9 @@ use submeter_collector::config::Config;
 use submeter_common::aggregate::{Group, Partial, State};
 use submeter_common::id::{AgentId, CustomerId, Digest, MeterId};
 use submeter_common::meter::AggregationKind;
-use submeter_common::protocol::{Frame, FrameHeader, Receipts, Row, encode_frame, events_by_meter};
+use submeter_common::protocol::{
+    Frame, FrameHeader, Reach, Receipts, Row, encode_frame, events_by_meter,
+};
 use submeter_common::quantity::Quantity;
 use submeter_common::time::{ManualClock, Timestamp};
 use tempfile::TempDir;
@@ -313,6 +315,7 @@ impl Agent {
                 matched: events,
                 ..Receipts::default()
             },
+            reach: Reach::default(),
             meter_events: events_by_meter(&rows).unwrap(),
         };
         Frame { header, rows }

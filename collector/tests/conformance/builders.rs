@@ -16,7 +16,8 @@ use submeter_collector::subscription::{BillingAddress, Subscription, Subscriptio
 use submeter_common::aggregate::{Group, Partial, State};
 use submeter_common::id::{AgentId, CustomerId, Digest, MeterId};
 use submeter_common::protocol::{
-    Frame, FrameHeader, Position, Receipts, RegisterRequest, Row, encode_frame, events_by_meter,
+    Frame, FrameHeader, Lineage, Position, Reach, Receipts, RegisterRequest, Row, encode_frame,
+    events_by_meter,
 };
 use submeter_common::quantity::Quantity;
 use submeter_common::time::{Period, Timestamp, Window};
@@ -87,6 +88,12 @@ pub(crate) fn row(customer_name: &str, meter_name: &str, window: Window, partial
 pub(crate) struct Sender {
     pub(crate) agent_id: AgentId,
     pub(crate) nonce: Uuid,
+    /// The process it runs in.
+    pub(crate) boot: Uuid,
+    pub(crate) name: Option<String>,
+    pub(crate) lineage: Lineage,
+    /// Of the frames to come.
+    pub(crate) reach: Reach,
     pub(crate) epoch: u64,
     pub(crate) sealed: Position,
     pub(crate) acknowledged: Position,
@@ -100,6 +107,10 @@ impl Sender {
         Self {
             agent_id: agent_id(number),
             nonce: Uuid::from_u128(number << 64),
+            boot: Uuid::from_u128(1),
+            name: None,
+            lineage: Lineage::default(),
+            reach: Reach::default(),
             epoch: 0,
             sealed: Position {
                 seq: 0,
@@ -131,12 +142,16 @@ impl Sender {
         RegisterRequest {
             agent_id: self.agent_id,
             state_nonce: self.nonce,
-            boot_id: Uuid::from_u128(1),
+            boot_id: self.boot,
             agent_version: "0.1.0".to_owned(),
             catalog_version: 0,
             acknowledged: self.acknowledged,
             sealed: self.sealed,
             watermark: self.watermark,
+            lineage: self.lineage.clone(),
+            name: self.name.clone(),
+            disowned: None,
+            incidents: Vec::new(),
         }
     }
 
@@ -160,6 +175,7 @@ impl Sender {
             farewell: self.farewell,
             catalog_version: 0,
             receipts: self.receipts.clone(),
+            reach: self.reach,
             meter_events: events_by_meter(&rows).unwrap(),
         };
         let frame = Frame { header, rows };

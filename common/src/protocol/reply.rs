@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::{Incident, Lineage};
 use crate::{
     id::{AgentId, Digest},
     meter::Meter,
@@ -38,6 +39,18 @@ pub struct RegisterRequest {
     pub sealed: Position,
     /// Up to where its frozen frames are complete.
     pub watermark: Timestamp,
+    /// Its journal, by the processes that wrote it.
+    #[serde(default)]
+    pub lineage: Lineage,
+    /// What it is called: two agents that call themselves the same are taken for one whose state was lost.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The collector's position, as told by an earlier answer, when it is none of this agent's history.
+    #[serde(default)]
+    pub disowned: Option<Position>,
+    /// What befell it and was not told yet.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
 }
 
 /// What the collector found at register.
@@ -48,10 +61,13 @@ pub enum RegisterStatus {
     New,
     /// A known agent that goes on where it was.
     Resumed,
-    /// The agent is behind what it once sent: its state comes from an older backup. It skips to
-    /// `applied`.
+    /// The agent's history is not the one that was applied: its state comes from an older backup. It
+    /// goes on behind `applied` with what is beyond `delivered`.
     Rollback,
-    /// A known id with another state: the agent takes a new identity.
+    /// Another process with a copy of this state is running and its history was applied: the agent
+    /// takes a new identity for what is beyond `delivered`. No session begins.
+    Forked,
+    /// A known id with another state: the agent takes a new identity. No session begins.
     LostState,
     /// The agent was retired by a person.
     Retired,
@@ -66,6 +82,21 @@ pub struct RegisterReply {
     pub applied: Position,
     /// What was found.
     pub status: RegisterStatus,
+    /// The last record of the agent's own journal that is not its to deliver any more: it was delivered, or another
+    /// process with a copy of it delivers it.
+    #[serde(default)]
+    pub delivered: u64,
+    /// After which record the delivery is in part only: of the records from there to `delivered`, some usage may
+    /// not have arrived.
+    #[serde(default)]
+    pub torn_after: Option<u64>,
+    /// Whether every meter of the catalog has counted all delivered records. If not, the past of a new meter may be
+    /// missing.
+    #[serde(default)]
+    pub backfilled: bool,
+    /// Another agent of the same name that has not left, where there is one: its state is taken for lost.
+    #[serde(default)]
+    pub replaces: Option<AgentId>,
     /// The meters to count by.
     pub catalog: Catalog,
     /// The collector's clock.
@@ -91,7 +122,8 @@ pub enum FrameResult {
     Duplicate,
     /// Frames between `applied` and it are missing.
     Gap,
-    /// A newer session of the agent exists.
+    /// This session cannot go on: a newer one exists, or what was sent is too old to be compared. The agent registers
+    /// again and is told where it stands.
     Fenced,
     /// Another frame of the same number was applied, or it does not follow the one before.
     Fork,

@@ -335,6 +335,25 @@ fn messages_are_json_that_comes_back() {
         acknowledged: Position::default(),
         sealed: position,
         watermark: NOW,
+        lineage: Lineage {
+            lives: vec![Life {
+                id: uuid::Uuid::from_u128(4),
+                first: 1,
+            }],
+            last: 9,
+        },
+        name: Some("web-1".to_owned()),
+        disowned: Some(position),
+        incidents: vec![Incident {
+            id: uuid::Uuid::from_u128(5),
+            at: NOW,
+            kind: IncidentKind::CollectorBehind,
+            former_agent_id: header(&[]).agent_id,
+            agent_id: header(&[]).agent_id,
+            missing: Some(Stretch { first: 3, last: 4 }),
+            repeated: None,
+            message: "two records are gone".to_owned(),
+        }],
     };
     let json = serde_json::to_string(&register).unwrap();
     assert_eq!(
@@ -357,6 +376,10 @@ fn messages_are_json_that_comes_back() {
         epoch: 2,
         applied: position,
         status: RegisterStatus::LostState,
+        delivered: 7,
+        torn_after: None,
+        backfilled: true,
+        replaces: None,
         catalog,
         now: NOW,
     };

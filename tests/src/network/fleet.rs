@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use submeter_common::aggregate::{Group, Partial, State};
 use submeter_common::id::{AgentId, CustomerId, MeterId};
 use submeter_common::protocol::{
-    Frame, FrameHeader, Position, Receipts, Row, encode_frame, events_by_meter,
+    Frame, FrameHeader, Position, Reach, Receipts, Row, encode_frame, events_by_meter,
 };
 use submeter_common::time::{Clock, SystemClock, Timestamp};
 use tokio::io::AsyncWriteExt;
@@ -202,6 +202,7 @@ impl Member {
                 matched: self.accepted,
                 ..Receipts::default()
             },
+            reach: Reach::default(),
             meter_events: events_by_meter(&rows)?,
         };
         let (bytes, digest) = encode_frame(&Frame { header, rows })?;

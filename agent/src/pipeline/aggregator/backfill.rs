@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use submeter_common::event::Event;
 use submeter_common::id::MeterId;
@@ -75,15 +76,18 @@ impl Aggregator {
         Ok(())
     }
 
-    /// Counts all gaps.
-    pub(super) fn finish_backfill(&mut self) -> Result<(), StoreError> {
+    /// Counts all gaps; false when the process had no time for it.
+    pub(super) fn finish_backfill(&mut self) -> Result<bool, StoreError> {
         while self.is_backfilling() {
+            if self.shared.hurrying.load(Ordering::SeqCst) {
+                return Ok(false);
+            }
             self.backfill_step()?;
             if self.is_checkpoint_due() {
                 self.checkpoint()?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The meters whose gap begins first, up to where the next meter's gap begins or one of theirs ends.
@@ -137,6 +141,7 @@ impl Aggregator {
 
     /// Moves the gaps of the step behind `reached`.
     fn advance(&mut self, step: &Step, reached: u64) {
+        self.progress.open_oldest = self.progress.open_oldest.min(step.from);
         for (id, _) in &step.meters {
             if let Some(coverage) = self.progress.coverage.get_mut(id) {
                 for gap in coverage.gaps.iter_mut().filter(|gap| gap.from == step.from) {

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use submeter_common::id::MeterId;
+use submeter_common::meter::Meter;
 use submeter_common::protocol::Catalog;
 use submeter_common::time::Timestamp;
 
 use super::Aggregator;
 use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
+use crate::store::meta::Gap;
 use crate::store::record::Record;
 use crate::store::{Durability, StoreError};
 
@@ -50,18 +52,40 @@ impl Aggregator {
         }
     }
 
+    /// An archived meter counts what was accepted before, also when that has to be counted again, and nothing of the time
+    /// in which it is archived.
+    fn note_archived(&mut self, meter: &Meter, counted: u64) {
+        if let Some(coverage) = self.progress.coverage.get_mut(&meter.id) {
+            let open = coverage
+                .archived
+                .last_mut()
+                .filter(|stretch| stretch.to == u64::MAX);
+            match open {
+                None if meter.archived => coverage.archived.push(Gap {
+                    from: counted + 1,
+                    to: u64::MAX,
+                }),
+                Some(stretch) if !meter.archived => stretch.to = counted,
+                _ => {}
+            }
+        }
+    }
+
     /// A meter that is new or back misses what was counted without it, for as far as the journal reaches.
     fn note_present(&mut self, catalog: &Catalog) -> Result<(), StoreError> {
         let counted = self.progress.cursor;
         let first = self.chunks.first_record().unwrap_or(counted + 1);
         let reaches_back_to = self.accepted_at(first)?;
+        // What was delivered before this state went its own way is not its to count.
+        let own = self.progress.backfill_from;
         for meter in &catalog.meters {
+            self.note_archived(meter, counted);
             let missed_from = match self.progress.coverage.get_mut(&meter.id) {
                 // An archived meter counts nothing, its past neither.
                 None if meter.archived => counted + 1,
-                None => 1,
+                None => own,
                 Some(coverage) => match coverage.vanished_after.take() {
-                    Some(last) => last + 1,
+                    Some(last) => own.max(last + 1),
                     None => continue,
                 },
             };
@@ -75,6 +99,7 @@ impl Aggregator {
                     "the journal no longer holds all that this meter missed; it counts what was accepted since then"
                 );
             }
+            self.note_archived(meter, counted);
         }
         Ok(())
     }

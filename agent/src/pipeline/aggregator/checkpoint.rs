@@ -37,7 +37,7 @@ impl Aggregator {
                 || self.is_memory_full())
     }
 
-    fn is_memory_full(&self) -> bool {
+    pub(super) fn is_memory_full(&self) -> bool {
         self.open.len() > self.shared.config.open_partials_in_memory_max
             || self.open.heap_bytes() > OPEN_HEAP_BYTES_MAX
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use submeter_common::id::{AgentId, MeterId};
 use submeter_common::limits::FRAME_HEADER_BYTES_MAX;
 use submeter_common::protocol::{
-    Frame, FrameHeader, Position, Receipts, Row, encode_frame, events_by_meter,
+    Frame, FrameHeader, Position, Reach, Receipts, Row, encode_frame, events_by_meter,
 };
 use submeter_common::time::Timestamp;
 
@@ -34,6 +34,11 @@ pub(super) struct Seal {
     pub(super) position: Position,
     /// Events by meter in the frames frozen since they were last noted.
     pub(super) meter_events: BTreeMap<MeterId, u64>,
+    /// The oldest and the newest journal record whose events this seal may hold.
+    pub(super) oldest: u64,
+    pub(super) record: u64,
+    /// Whether a meter still lacks older records.
+    pub(super) backfilling: bool,
 }
 
 /// What the last frame of a seal claims beyond the others.
@@ -45,6 +50,8 @@ pub(super) struct Claim {
     pub(super) catalog_version: u64,
     /// Accepted events that all frames up to this one hold.
     pub(super) accepted: u64,
+    /// Whether it is that last one.
+    pub(super) whole: bool,
 }
 
 impl Seal {
@@ -66,6 +73,11 @@ impl Seal {
             farewell: claim.farewell,
             catalog_version: claim.catalog_version,
             receipts: self.receipts.clone(),
+            reach: Reach {
+                record: self.record,
+                whole: claim.whole,
+                backfilling: self.backfilling,
+            },
             meter_events: events_by_meter(&rows).map_err(failed)?,
         };
         if !header.receipts.is_conserved() {
@@ -89,6 +101,8 @@ impl Seal {
             rows: row_count,
             accepted: claim.accepted,
             accepted_before: self.accepted_before,
+            oldest: self.oldest,
+            record: self.record,
         };
         Ok((meta, bytes))
     }

@@ -30,7 +30,10 @@ impl Aggregator {
         }
         if order.reason == SealReason::Farewell {
             // Who leaves for good leaves nothing uncounted behind.
-            self.finish_backfill()?;
+            if !self.finish_backfill()? {
+                // There is no time for it: what is open stays open, safe on disk, and nothing is claimed.
+                return Ok(self.progress.sealed.into());
+            }
         }
         if self.is_backfilling() {
             // A new meter's past is still on its way: no new claim of completeness until it is in.
@@ -144,6 +147,9 @@ impl Aggregator {
             accepted_before: self.progress.sealed_receipts.accepted,
             position: self.progress.sealed.into(),
             meter_events: BTreeMap::new(),
+            oldest: self.progress.open_oldest,
+            record: self.progress.cursor,
+            backfilling: self.is_backfilling(),
         }
     }
 
@@ -166,6 +172,7 @@ impl Aggregator {
             farewell: false,
             catalog_version: self.vouched_catalog().min(self.progress.sealed_catalog),
             accepted: self.progress.sealed_receipts.accepted,
+            whole: false,
         }
     }
 
@@ -175,6 +182,7 @@ impl Aggregator {
             farewell: order.reason == SealReason::Farewell,
             catalog_version: self.vouched_catalog(),
             accepted: self.progress.receipts.accepted,
+            whole: true,
         }
     }
 
@@ -209,6 +217,7 @@ impl Aggregator {
     ) -> Result<(), StoreError> {
         batch.delete_open_set(self.progress.open_set);
         self.progress.open_set += 1;
+        self.progress.open_oldest = self.progress.cursor + 1;
         self.progress.sealed = seal.position.into();
         self.note_sealed(seal);
         self.progress.sealed_at = Some(order.at);

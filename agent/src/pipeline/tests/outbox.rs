@@ -2,7 +2,7 @@
 
 use submeter_common::id::Digest;
 use submeter_common::meter::AggregationKind;
-use submeter_common::protocol::Position;
+use submeter_common::protocol::{IncidentKind, Position};
 use submeter_common::quantity::Quantity;
 
 use super::collector::{Collector, collect};
@@ -128,7 +128,10 @@ async fn a_new_identity_carries_over_what_was_not_acknowledged() {
         })
         .unwrap();
     let old = pipeline.identity();
-    let new = pipeline.new_identity().await.unwrap();
+    let new = pipeline
+        .new_identity(IncidentKind::LostState)
+        .await
+        .unwrap();
     assert_ne!(old.agent_id, new.agent_id);
     assert_eq!(pipeline.identity(), new);
     assert_eq!(pipeline.status().at_risk_events, 2);
@@ -142,41 +145,6 @@ async fn a_new_identity_carries_over_what_was_not_acknowledged() {
     assert_eq!(
         collector.quantity("cus", "mtr_count"),
         Quantity::from_u64(3)
-    );
-}
-
-#[tokio::test]
-async fn a_rollback_drops_the_old_life_and_keeps_the_new_one() {
-    let kit = Kit::new();
-    let pipeline = with_frames(&kit, 2).await;
-    // Open when the backup was taken; the collector has it in a frame of the life that went on.
-    submit(&pipeline, &[event("open", "cus", kit.now(), 1)])
-        .await
-        .unwrap();
-    drop(pipeline);
-    let pipeline = kit.open();
-    seal_one(&kit, &pipeline, "new_1").await;
-    submit(&pipeline, &[event("new_2", "cus", kit.now(), 1)])
-        .await
-        .unwrap();
-    let position = Position {
-        seq: 9,
-        digest: Digest::new([9; 32]),
-    };
-    pipeline.skip_to(position).await.unwrap();
-    assert!(matches!(
-        pipeline.skip_to(position).await,
-        Err(PipelineError::Invalid(_))
-    ));
-    drop(pipeline);
-    let pipeline = kit.open();
-    let mut collector = Collector::default();
-    collector.applied = position;
-    collect(&pipeline, &mut collector).await;
-    assert_eq!(collector.headers[0].seq, 10);
-    assert_eq!(
-        collector.quantity("cus", "mtr_count"),
-        Quantity::from_u64(2)
     );
 }
 

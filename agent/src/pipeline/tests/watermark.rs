@@ -2,6 +2,7 @@
 
 use submeter_common::event::RejectionCode;
 use submeter_common::meter::AggregationKind;
+use submeter_common::protocol::IncidentKind;
 use submeter_common::quantity::Quantity;
 
 use super::collector::{Collector, collect};
@@ -228,7 +229,10 @@ async fn a_new_identity_claims_nothing_before_its_first_frame() {
     pipeline.seal(SealReason::Requested).await.unwrap();
     assert!(pipeline.status().watermark > Some(older));
     // The frames never arrived; their rows are open again.
-    pipeline.new_identity().await.unwrap();
+    pipeline
+        .new_identity(IncidentKind::LostState)
+        .await
+        .unwrap();
     assert_eq!(pipeline.status().watermark, None);
     pipeline.seal(SealReason::Requested).await.unwrap();
     collector.drain(&pipeline.outbox());

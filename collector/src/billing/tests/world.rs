@@ -20,7 +20,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use submeter_common::{
     AgentId, Aggregation, AggregationKind, Clock, CustomerId, Digest, Frame, FrameHeader, Group,
     ManualClock, Meter, MeterId, Partial, Quantity, Receipts, Row, State, Timestamp, encode_frame,
-    protocol::{Position, RegisterRequest, events_by_meter},
+    protocol::{Lineage, Position, Reach, RegisterRequest, events_by_meter},
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -105,6 +105,10 @@ impl World {
             acknowledged: Position::default(),
             sealed: Position::default(),
             watermark: Timestamp::from_micros(0),
+            lineage: Lineage::default(),
+            name: None,
+            disowned: None,
+            incidents: Vec::new(),
         };
         let epoch = self
             .store()
@@ -169,6 +173,7 @@ impl World {
             farewell: false,
             catalog_version,
             receipts: agent.receipts.clone(),
+            reach: Reach::default(),
             meter_events: events_by_meter(&rows).unwrap(),
         };
         let frame = Frame { header, rows };

@@ -9,11 +9,13 @@ use submeter_common::time::Timestamp;
 use super::RocksStore;
 use super::codec;
 use super::database::{Database, Family, failed};
-use super::key::{Key, Kind};
+use super::key::{Index, Key, Kind};
 use super::roster;
 use super::transaction::Transaction;
 use crate::agents::{Agent, register};
-use crate::storage::{AgentStore, AuditEntry, Registration, RetireOutcome, StorageError};
+use crate::storage::{
+    AcknowledgeOutcome, AgentStore, AuditEntry, Registration, RetireOutcome, StorageError,
+};
 
 #[async_trait]
 impl AgentStore for RocksStore {
@@ -27,9 +29,15 @@ impl AgentStore for RocksStore {
             let mut write = Transaction::begin(database)?;
             let stored = database.agent(request.agent_id)?;
             let known = database.frame_digest(request.agent_id, request.acknowledged.seq)?;
-            let answer = register::register(stored.as_ref(), &request, known, now);
+            let mut answer = register::register(stored.as_ref(), &request, known, now);
+            if stored.is_none() {
+                answer.registration.replaces = replace_namesake(&mut write, &request, now)?;
+            }
             put(&mut write, &answer.agent)?;
-            if let Some(entry) = answer.audit {
+            if let Some(name) = &answer.agent.name {
+                write.put_index(&key_of_name(name), &answer.agent.agent_id.to_string());
+            }
+            for entry in answer.audit {
                 write.put_audit(entry)?;
             }
             match stored {
@@ -53,8 +61,10 @@ impl AgentStore for RocksStore {
     async fn retire_agent(
         &self,
         id: AgentId,
+        actor: &str,
         now: Timestamp,
     ) -> Result<RetireOutcome, StorageError> {
+        let actor = actor.to_owned();
         self.blocking(move |database| {
             let mut write = Transaction::begin(database)?;
             let Some(mut agent) = database.agent(id)? else {
@@ -63,28 +73,104 @@ impl AgentStore for RocksStore {
             if agent.retired_at.is_some() {
                 return Ok(RetireOutcome::AlreadyRetired);
             }
+            let detail = json!({
+                "applied_seq": agent.applied.seq,
+                "watermark": agent.watermark,
+                "alarms": agent.alarms,
+            });
             agent.retired_at = Some(now);
-            agent.alarm = None;
+            agent.alarms.clear();
             // Ends the session it may still have.
             agent.epoch = agent.epoch.saturating_add(1);
             put(&mut write, &agent)?;
-            write.put_audit(AuditEntry {
-                at: now,
-                actor: "collector".to_owned(),
-                action: "agent.retired".to_owned(),
-                subject: id.to_string(),
-                detail: json!({ "applied_seq": agent.applied.seq, "watermark": agent.watermark }),
-            })?;
+            write.put_audit(by(actor, "agent.retired", id, now, detail))?;
             write.commit()?;
             Ok(RetireOutcome::Retired)
         })
         .await
     }
+
+    async fn acknowledge_agent(
+        &self,
+        id: AgentId,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<AcknowledgeOutcome, StorageError> {
+        let actor = actor.to_owned();
+        self.blocking(move |database| {
+            let mut write = Transaction::begin(database)?;
+            let Some(mut agent) = database.agent(id)? else {
+                return Ok(AcknowledgeOutcome::NotFound);
+            };
+            if agent.alarms.is_empty() {
+                return Ok(AcknowledgeOutcome::Quiet);
+            }
+            let detail = json!({ "alarms": agent.alarms });
+            agent.alarms.clear();
+            put(&mut write, &agent)?;
+            write.put_audit(by(actor, "agent.alarms_acknowledged", id, now, detail))?;
+            write.commit()?;
+            Ok(AcknowledgeOutcome::Acknowledged)
+        })
+        .await
+    }
+}
+
+fn by(
+    actor: String,
+    action: &str,
+    agent: AgentId,
+    now: Timestamp,
+    detail: serde_json::Value,
+) -> AuditEntry {
+    AuditEntry {
+        at: now,
+        actor,
+        action: action.to_owned(),
+        subject: agent.to_string(),
+        detail,
+    }
+}
+
+/// A new agent under the name of one that has not left: that one's state is taken for lost.
+fn replace_namesake(
+    write: &mut Transaction<'_>,
+    request: &RegisterRequest,
+    now: Timestamp,
+) -> Result<Option<AgentId>, StorageError> {
+    let Some(name) = &request.name else {
+        return Ok(None);
+    };
+    let Some(former) = write.database.agent_named(name)? else {
+        return Ok(None);
+    };
+    let Some((agent, entry)) = register::replace(&former, request, now) else {
+        return Ok(None);
+    };
+    put(write, &agent)?;
+    write.put_audit(entry)?;
+    Ok(Some(former.agent_id))
+}
+
+fn key_of_name(name: &str) -> Vec<u8> {
+    Key::of_index(Index::AgentByName).last(name.as_bytes())
 }
 
 impl Database {
     pub(super) fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError> {
         self.document_at(&Key::of_agent(id))
+    }
+
+    /// The agent that registered last under a name.
+    fn agent_named(&self, name: &str) -> Result<Option<Agent>, StorageError> {
+        let found = self
+            .db
+            .get_pinned_cf(self.family(Family::Indexes), key_of_name(name))
+            .map_err(failed)?;
+        let wrong = || codec::corrupt("agent by name", "it names no agent");
+        let Some(id) = found else { return Ok(None) };
+        let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok());
+        self.agent(id.ok_or_else(wrong)?)
     }
 
     /// Reads the digest that was applied under a number, where it is still kept.

@@ -21,7 +21,8 @@ use crate::storage::{AuditEntry, CatalogSnapshot, IncomingFrame, QuarantinedRow,
 use crate::usage::Cell;
 
 /// Digests of an agent's last frames that are kept, to tell a repeated frame from a twin's. One frame is
-/// in flight per agent, so what is repeated is nearly always the last one.
+/// in flight per agent, so what is repeated is nearly always the last one. An older one than these is not
+/// guessed at: its sender registers again and is told where it stands.
 const DIGESTS_KEPT: u64 = 1024;
 
 /// Applies frames in order and answers each. The answers hold only when all of it is durable.
@@ -103,10 +104,11 @@ impl<'a> Group<'a> {
     ) -> Result<FrameOutcome, StorageError> {
         let header = &incoming.frame.header;
         let violation = conservation::check(&agent.receipts, &header.receipts);
-        if let Some(violation) = &violation {
+        if let Some(violation) = &violation
+            && agent.alarms.insert(Alarm::Unconserved)
+        {
             let detail = json!({ "seq": header.seq, "found": violation.to_string(), "receipts": header.receipts });
             self.report("agent.unconserved", incoming, detail)?;
-            agent.alarm = Some(Alarm::Unconserved);
         }
         let applied = Position {
             seq: header.seq,
@@ -116,6 +118,8 @@ impl<'a> Group<'a> {
         // Nobody can vouch for what has not happened yet: an agent whose clock is ahead must not close periods to come.
         agent.watermark = header.watermark.min(incoming.received_at);
         agent.catalog_version = header.catalog_version;
+        agent.backfilling = header.reach.backfilling;
+        agent.history.advance(header.reach);
         agent.receipts = header.receipts.clone();
         agent.farewell = header.farewell;
         agent.sealed_at = Some(header.sealed_at);
@@ -253,7 +257,7 @@ impl<'a> Group<'a> {
         mut agent: Agent,
         incoming: &IncomingFrame,
     ) -> Result<(), StorageError> {
-        if agent.alarm == Some(Alarm::Forked) {
+        if !agent.alarms.insert(Alarm::Forked) {
             return Ok(());
         }
         let header = &incoming.frame.header;
@@ -264,7 +268,6 @@ impl<'a> Group<'a> {
             "previous": header.previous,
         });
         self.report("agent.forked", incoming, detail)?;
-        agent.alarm = Some(Alarm::Forked);
         self.keep(agent);
         Ok(())
     }

@@ -221,7 +221,7 @@ impl Database {
         entries.map(|entry| entry.map_err(failed))
     }
 
-    fn meta<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StorageError> {
+    pub(super) fn meta<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StorageError> {
         let found = self
             .db
             .get_pinned_cf(self.family(Family::Meta), key)

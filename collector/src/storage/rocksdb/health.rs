@@ -6,10 +6,14 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use submeter_common::time::Timestamp;
 
 use super::RocksStore;
-use super::database::{Database, half_way, poisoned};
+use super::codec;
+use super::database::{Database, Family, half_way, poisoned};
+use super::key;
 use super::transaction::Transaction;
+use crate::completeness::Service;
 use crate::storage::{HealthStore, StorageError};
 
 #[async_trait]
@@ -21,9 +25,38 @@ impl HealthStore for RocksStore {
         }
         self.blocking(Database::health).await
     }
+
+    async fn begin_service(&self, now: Timestamp) -> Result<(), StorageError> {
+        self.blocking(move |database| database.note_service(|service| service.begin(now)))
+            .await
+    }
+
+    async fn go_on_serving(&self, now: Timestamp) -> Result<(), StorageError> {
+        self.blocking(move |database| database.note_service(|service| service.go_on(now)))
+            .await
+    }
+
+    async fn service(&self) -> Result<Service, StorageError> {
+        self.blocking(|database| database.service()).await
+    }
 }
 
 impl Database {
+    fn service(&self) -> Result<Service, StorageError> {
+        Ok(self.meta(key::SERVICE)?.unwrap_or_default())
+    }
+
+    fn note_service(&self, note: impl FnOnce(&mut Service)) -> Result<(), StorageError> {
+        let mut write = Transaction::begin(self)?;
+        let mut service = self.service()?;
+        note(&mut service);
+        let bytes = codec::encode_document(&service)?;
+        write
+            .batch
+            .put_cf(self.family(Family::Meta), key::SERVICE, bytes);
+        write.commit()
+    }
+
     fn health(&self) -> Result<(), StorageError> {
         // Asked without waiting for whoever writes.
         if self.writer.is_poisoned() {

@@ -66,6 +66,8 @@ pub(super) enum Index {
     TransferByCause = 12,
     /// number: the agent's id
     AgentNumbers = 13,
+    /// name: the agent that registered last under it
+    AgentByName = 14,
 }
 
 /// Where the store's format version is kept.
@@ -73,6 +75,9 @@ pub(super) const FORMAT: &[u8] = b"format";
 
 /// Where the counters are kept.
 pub(super) const COUNTERS: &[u8] = b"counters";
+
+/// Where it is kept when the collector served.
+pub(super) const SERVICE: &[u8] = b"service";
 
 /// A key in the making.
 #[derive(Debug, Clone)]
