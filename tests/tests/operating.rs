@@ -1,0 +1,83 @@
+//! Does the operator's page name every metric and every setting?
+//!
+//! Reads the sources, as `architecture` does. A test that fails here says what `docs/operating.md` lacks.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+const PAGE: &str = "docs/operating.md";
+
+#[test]
+fn every_metric_is_on_the_page() -> Result<()> {
+    for (file, beginning, least) in [
+        ("agent/src/telemetry/names.rs", "submeter_agent_", 39),
+        ("collector/src/telemetry.rs", "submeter_collector_", 12),
+    ] {
+        let source = read(file)?;
+        let metrics: Vec<&str> = source
+            .split('"')
+            .filter(|text| text.starts_with(beginning))
+            .collect();
+        ensure!(
+            metrics.len() >= least,
+            "only {} metrics in {file}",
+            metrics.len()
+        );
+        on_the_page(&metrics)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_setting_of_the_agent_is_on_the_page() -> Result<()> {
+    let source = read("agent/src/config.rs")?;
+    let (_, fields) = source
+        .split_once("pub struct Config {")
+        .context("the settings")?;
+    let (fields, _) = fields.split_once("\n}").context("their end")?;
+    let settings: Vec<&str> = fields
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(':'))
+        .map(|(name, _)| name)
+        // Secrets, which only the environment may hold.
+        .filter(|name| !["key", "ingest_token"].contains(name))
+        .collect();
+    ensure!(settings.len() >= 30, "only {settings:?}");
+    on_the_page(&settings)
+}
+
+#[test]
+fn every_setting_of_the_collector_is_on_the_page() -> Result<()> {
+    let source = read("collector/src/config.rs")?;
+    let code: String = source.split_whitespace().collect();
+    let settings: Vec<&str> = code
+        .split("reader.")
+        .skip(1)
+        .filter_map(|call| call.split_once("(\"")?.1.split_once('"'))
+        .map(|(name, _)| name)
+        .collect();
+    ensure!(settings.len() >= 11, "only {settings:?}");
+    on_the_page(&settings)
+}
+
+/// Each must stand there as code, a metric perhaps with its labels.
+fn on_the_page(names: &[&str]) -> Result<()> {
+    let page = read(PAGE)?;
+    let stands = |name: &str| {
+        ["`", "{"]
+            .iter()
+            .any(|end| page.contains(&format!("`{name}{end}")))
+    };
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !stands(name)).collect();
+    ensure!(missing.is_empty(), "{PAGE} lacks {missing:?}");
+    Ok(())
+}
+
+fn read(path: &str) -> Result<String> {
+    // Asked at run time: checkouts share a target directory.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("cargo names the package")?;
+    let root = Path::new(&package).parent().context("the workspace")?;
+    fs::read_to_string(root.join(path)).context(path.to_owned())
+}
