@@ -47,5 +47,8 @@ lint: setup ## formatting and clippy, warnings are errors
 	@cargo clippy $(WHOLE) --all-targets -- -D warnings
 	@cargo clippy $(WHOLE) $(FAIL_POINTS) -- -D warnings
 
-bench: build ## events per second acknowledged, memory, bytes per event
-	@$(BIN)/submeter-bench
+bench: build ## the agent's speed and size beside Redis and PostgreSQL; IDS=100000000 for a longer curve
+	@.make/setup bench
+	@$(BIN)/submeter-bench --seconds $${SECONDS_EACH:-12}
+	@cargo test -q $(WHOLE) --bench dedup -- $${IDS:-10000000}
+	@cargo test -q $(WHOLE) --bench dedup -- restart

@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 pub use agent::{Agent, Outcome};
 pub use api::{Api, Reply};
 pub use collector::Collector;
-pub use process::{FOREIGN_VARIABLES, Process};
+pub use process::{FOREIGN_VARIABLES, Process, free_address};
 pub use wire::Wire;
 
 /// Time a process gets to do what a test waits for; generous, because builders are small and busy.

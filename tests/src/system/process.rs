@@ -23,6 +23,9 @@ pub const FOREIGN_VARIABLES: [&str; 6] = [
     "ALL_PROXY",
 ];
 
+/// The unit of processor time in `/proc`, the same on every Linux.
+const TICK: Duration = Duration::from_millis(10);
+
 /// A running child.
 #[derive(Debug)]
 pub struct Process {
@@ -157,6 +160,21 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// Processor time its threads have used, from `/proc`.
+    ///
+    /// # Errors
+    /// When the process is gone or the system has no `/proc`.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        // After the name in brackets: the state, then user and system time as the 12th and 13th field, in ticks.
+        let (_, fields) = stat.rsplit_once(')').context("a name in brackets")?;
+        let mut ticks = 0;
+        for field in fields.split_whitespace().skip(11).take(2) {
+            ticks += field.parse::<u32>()?;
+        }
+        Ok(TICK * ticks)
+    }
+
     /// Everything it and its predecessors wrote.
     #[must_use]
     pub fn log(&self) -> String {
@@ -182,7 +200,10 @@ impl Process {
 /// A process that is killed and started again must find its port as it left it. The kernel's own choice would be among
 /// the ports that it also gives to connections: one that is made in between could take it, even a client's that tries to
 /// reach this very port, and thereby itself.
-pub(super) fn free_address() -> Result<String> {
+///
+/// # Errors
+/// When a hundred tries find none.
+pub fn free_address() -> Result<String> {
     for _ in 0..100 {
         let address = format!("127.0.0.1:{}", fastrand::u16(10_000..32_000));
         if TcpListener::bind(&address).is_ok() {
