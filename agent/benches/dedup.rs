@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use submeter_agent::pipeline::{EventOutcome, Pipeline, Status, StoreConfig};
-use submeter_common::event::Event;
+use submeter_common::event::{Event, Value};
 use submeter_common::time::{Clock, SystemClock, Timestamp};
 
 // As in the agent itself.
@@ -44,21 +44,34 @@ async fn curve(most: u64) {
     let dir = tempfile::TempDir::new().unwrap();
     let pipeline = open(dir.path());
     println!(
-        "{:>11} {:>9} {:>9} {:>9} {:>7} {:>5} {:>11} {:>10}",
-        "ids", "cpu ns/ev", "wall ns/ev", "cpu ratio", "B/id", "runs", "reads/1000", "resident"
+        "{:>11} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>5} {:>11} {:>10}",
+        "ids",
+        "cpu ns/ev",
+        "committer",
+        "compactor",
+        "wall ns/ev",
+        "cpu ratio",
+        "B/id",
+        "runs",
+        "reads/1000",
+        "resident"
     );
     let (mut next, mut size, mut base) = (0, 1000, None);
     while size <= most {
         next = send(&pipeline, next, size, IN_FLIGHT).await;
         settle(&pipeline).await;
         let (before, cpu, wall) = (pipeline.status(), cpu_time(), Instant::now());
+        let (commit, compact) = (cpu_of("committer"), cpu_of("compactor"));
         next = send(&pipeline, next, next + MEASURED, IN_FLIGHT).await;
         let cpu = (cpu_time() - cpu).as_nanos() / u128::from(MEASURED);
+        let each = |spent: Duration| spent.as_nanos() / u128::from(MEASURED);
+        let commit = each(cpu_of("committer") - commit);
+        let compact = each(cpu_of("compactor") - compact);
         let wall = wall.elapsed().as_nanos() / u128::from(MEASURED);
         let after = pipeline.status();
         let base = *base.get_or_insert(cpu);
         println!(
-            "{:>11} {cpu:>9} {wall:>9} {:>9.2} {:>7.2} {:>5} {:>11.2} {:>6} MiB",
+            "{:>11} {cpu:>9} {commit:>9} {compact:>9} {wall:>9} {:>9.2} {:>7.2} {:>5} {:>11.2} {:>6} MiB",
             before.dedup_ids,
             cpu as f64 / base as f64,
             before.dedup_bytes as f64 / before.dedup_ids as f64,
@@ -104,26 +117,25 @@ fn restart() {
     filler.wait().unwrap();
     println!("{filled}");
     println!(
-        "{:>8} {:>10} {:>12} {:>10}",
-        "start", "open ms", "first ack ms", "resident"
+        "{:>8} {:>10} {:>10} {:>12} {:>10}",
+        "start", "open ms", "cpu ms", "first ack ms", "resident"
     );
     for start in 1..=3 {
-        let took = first_acknowledgement(dir.path(), start);
+        let (opened, cpu, acknowledged) = first_acknowledgement(dir.path(), start);
         println!(
-            "{start:>8} {:>10} {:>12} {:>6} MiB",
-            took.0,
-            took.1,
+            "{start:>8} {opened:>10} {cpu:>10} {acknowledged:>12} {:>6} MiB",
             resident_kib() / 1024
         );
     }
 }
 
-/// Milliseconds until the directory is open, and until a new event is acknowledged. Ends as `kill -9` would.
+/// Milliseconds until the directory is open, of the processor for that, and until a new event is acknowledged. Ends as `kill -9` would.
 #[tokio::main]
-async fn first_acknowledgement(directory: &Path, start: u64) -> (u128, u128) {
-    let began = Instant::now();
+async fn first_acknowledgement(directory: &Path, start: u64) -> (u128, u128, u128) {
+    let (began, cpu) = (Instant::now(), cpu_time());
     let pipeline = open(directory);
     let opened = began.elapsed().as_millis();
+    let cpu = (cpu_time() - cpu).as_millis();
     send(
         &pipeline,
         u64::MAX / 2 + start * BATCH,
@@ -139,7 +151,7 @@ async fn first_acknowledgement(directory: &Path, start: u64) -> (u128, u128) {
             .all(|outcome| *outcome == EventOutcome::Duplicate),
         "ids are forgotten"
     );
-    (opened, acknowledged)
+    (opened, cpu, acknowledged)
 }
 
 /// 10 million ids in a journal of 1 GiB, then on and on.
@@ -198,7 +210,7 @@ async fn submit(pipeline: Pipeline, from: u64, to: u64) -> Vec<EventOutcome> {
     }
 }
 
-/// As short as events are, so that what is measured is their ids.
+/// Some hundred bytes in the journal: ten million are a gibibyte.
 fn event(n: u64, now: Timestamp) -> Event<'static> {
     Event {
         event_id: Cow::Owned(format!("evt_{n:032x}")),
@@ -207,8 +219,28 @@ fn event(n: u64, now: Timestamp) -> Event<'static> {
         timestamp: now,
         // An id sent again has another time, and is a repetition all the same.
         timestamp_given: false,
-        metadata: Vec::new(),
+        metadata: vec![(
+            Cow::Borrowed("region"),
+            Value::String(Cow::Borrowed("eu-central-1")),
+        )],
     }
+}
+
+/// Processor time of the threads of this name.
+fn cpu_of(name: &str) -> Duration {
+    let mut time = Duration::ZERO;
+    for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        if read("comm").trim() == name {
+            let spent = read("schedstat");
+            let spent = spent
+                .split_whitespace()
+                .next()
+                .map(|text| text.parse().unwrap());
+            time += Duration::from_nanos(spent.unwrap_or(0));
+        }
+    }
+    time
 }
 
 /// Processor time of all threads: what an event costs even when others use the machine.

@@ -46,6 +46,17 @@ pub(crate) trait RunIds {
     fn find(&self, run: u32, fingerprint: Fingerprint) -> Result<Option<Entry>, Self::Error>;
 }
 
+/// The runs that may have an id, as far as their filters know.
+#[derive(Copy, Clone, Default, Debug)]
+pub(crate) struct Suspects(u64);
+
+impl Suspects {
+    /// The bit of the run at `place`. Those beyond the last bit share it; there are never so many but in a jam.
+    fn bit(place: usize) -> u32 {
+        u32::try_from(place).map_or(63, |place| place.min(63))
+    }
+}
+
 /// All ids within the retention.
 #[derive(Debug)]
 pub(crate) struct Dedup {
@@ -97,6 +108,30 @@ impl Dedup {
         fingerprint: Fingerprint,
         disk: &D,
     ) -> Result<Option<Entry>, D::Error> {
+        let suspects = self.screen(std::iter::once(fingerprint));
+        let suspects = suspects.first().copied().unwrap_or_default();
+        self.find_among(fingerprint, suspects, disk)
+    }
+
+    /// Asks the filters of all runs about many ids at once. A filter is mostly a miss of the cache; run by run, without
+    /// a decision between two ids, the misses of many ids overlap.
+    pub(crate) fn screen(&self, ids: impl Iterator<Item = Fingerprint> + Clone) -> Vec<Suspects> {
+        let mut suspects: Vec<Suspects> = ids.clone().map(|_| Suspects(0)).collect();
+        for (place, run) in self.runs.iter().enumerate() {
+            for (suspects, id) in suspects.iter_mut().zip(ids.clone()) {
+                suspects.0 |= u64::from(run.may_contain(id)) << Suspects::bit(place);
+            }
+        }
+        suspects
+    }
+
+    /// Finds an id in memory, or in one of the runs that may have it. They are as [`Dedup::screen`] has just said.
+    pub(crate) fn find_among<D: RunIds>(
+        &mut self,
+        fingerprint: Fingerprint,
+        suspects: Suspects,
+        disk: &D,
+    ) -> Result<Option<Entry>, D::Error> {
         let in_memory = self
             .open
             .get(fingerprint)
@@ -104,9 +139,12 @@ impl Dedup {
         if let Some(entry) = in_memory {
             return Ok(Some(*entry));
         }
+        if suspects.0 == 0 {
+            return Ok(None);
+        }
         // Youngest first: a retry mostly comes soon.
-        for run in self.runs.iter().rev() {
-            if !run.may_contain(fingerprint) {
+        for (place, run) in self.runs.iter().enumerate().rev() {
+            if suspects.0 >> Suspects::bit(place) & 1 == 0 || !run.may_contain(fingerprint) {
                 continue;
             }
             self.disk_reads += 1;

@@ -35,39 +35,47 @@ struct Shape {
 
 impl Shape {
     /// The id's hash under this filter's seed. An id is a keyed hash already, so the first seed takes it as it is.
+    #[inline]
     fn hash(self, id: u64) -> u64 {
-        if self.seed == 0 {
-            return id;
-        }
+        if self.seed == 0 { id } else { self.rehash(id) }
+    }
+
+    #[cold]
+    fn rehash(self, id: u64) -> u64 {
         let mut hash = id ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         hash ^ (hash >> 33)
     }
 
+    /// Nothing here can overflow, and it is computed for each new id and each run: hence the wrapping operations, which
+    /// need no check.
+    #[inline]
     fn cells_of(self, hash: u64) -> [usize; 4] {
-        let mask = u64::from(self.segment - 1);
         let segment = u64::from(self.segment);
+        let mask = segment.wrapping_sub(1);
         // The high bits choose the first cell, sixteen low ones each of the others.
         let product = u128::from(hash) * u128::from(self.firsts);
         let first = u64::try_from(product >> 64).unwrap_or_default();
         let cells = [
             first,
-            (first + segment) ^ (hash & mask),
-            (first + 2 * segment) ^ ((hash >> 16) & mask),
-            (first + 3 * segment) ^ ((hash >> 32) & mask),
+            first.wrapping_add(segment) ^ (hash & mask),
+            first.wrapping_add(segment << 1) ^ ((hash >> 16) & mask),
+            first.wrapping_add(segment).wrapping_add(segment << 1) ^ ((hash >> 32) & mask),
         ];
         cells.map(|cell| usize::try_from(cell).unwrap_or(usize::MAX))
     }
 
     /// What the four cells xor to.
+    #[inline]
     fn value_of(self, hash: u64) -> u32 {
         let mixed = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         u32::try_from(mixed).unwrap_or_default() & self.mask()
     }
 
+    #[inline]
     fn mask(self) -> u32 {
-        (1 << self.bits) - 1
+        1u32.wrapping_shl(u32::from(self.bits)).wrapping_sub(1)
     }
 
     fn len(self) -> usize {
@@ -79,10 +87,17 @@ impl Shape {
         (self.len() * usize::from(self.bits)).div_ceil(8) + PADDING
     }
 
+    #[inline]
     fn read(self, cells: &[u8], cell: usize) -> u32 {
-        let bit = cell * usize::from(self.bits);
+        self.read_unmasked(cells, cell) & self.mask()
+    }
+
+    /// The cell, below bits of its neighbours.
+    #[inline]
+    fn read_unmasked(self, cells: &[u8], cell: usize) -> u32 {
+        let bit = cell.wrapping_mul(usize::from(self.bits));
         let word = cells.get(bit / 8..).and_then(<[u8]>::first_chunk::<4>);
-        (u32::from_le_bytes(word.copied().unwrap_or_default()) >> (bit % 8)) & self.mask()
+        u32::from_le_bytes(word.copied().unwrap_or_default()) >> (bit % 8)
     }
 }
 
@@ -101,8 +116,9 @@ impl Filter {
         }
         let hash = shape.hash(id);
         let [a, b, c, d] = shape.cells_of(hash);
-        let read = |cell| shape.read(&self.cells, cell);
-        read(a) ^ read(b) ^ read(c) ^ read(d) == shape.value_of(hash)
+        let read = |cell| shape.read_unmasked(&self.cells, cell);
+        let xor = read(a) ^ read(b) ^ read(c) ^ read(d);
+        (xor ^ shape.value_of(hash)) & shape.mask() == 0
     }
 
     /// The stored form.

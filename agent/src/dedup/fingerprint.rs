@@ -16,16 +16,24 @@ pub(crate) struct Fingerprint(u128);
 
 impl Fingerprint {
     /// The half that picks a place in a hash table or filter.
+    #[inline]
     pub(crate) fn low(self) -> u64 {
         let bytes = self.0.to_le_bytes();
         u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default())
     }
 
+    /// The half that orders fingerprints.
+    #[inline]
+    fn high(self) -> u64 {
+        u64::try_from(self.0 >> 64).unwrap_or_default()
+    }
+
     /// Which of 2^`log2` equal slices of all fingerprints holds this one.
+    #[inline]
     pub(crate) fn slice(self, log2: u32) -> u32 {
-        // At most 32 bits are left.
-        let top = self.0.checked_shr(u128::BITS - log2.min(u32::BITS));
-        u32::try_from(top.unwrap_or_default()).unwrap_or(u32::MAX)
+        // In two steps, because none of 64 bits cannot be shifted out in one.
+        let top = (self.high() >> 1).wrapping_shr(63u32.wrapping_sub(log2));
+        u32::try_from(top).unwrap_or(u32::MAX)
     }
 
     /// The first fingerprint of a slice; none behind the last slice.

@@ -21,8 +21,10 @@ use crate::store::{Durability, Store, StoreError};
 
 /// How often an idle compactor looks for expired ids.
 const TICK: Duration = Duration::from_secs(1);
-/// Slices merged in one step: so much of the filters exists twice for a moment, and so long may a full generation wait.
-const STEP_SLICES: u32 = 2;
+/// Slices merged in one step: so much of the filters exists twice for a moment, so long may a full
+/// generation wait, and so large are the files: the fewer, the more of them are open. Few generations come to a merge of
+/// several steps in a program that dies at fail points.
+const STEP_SLICES: u32 = if cfg!(feature = "fail-points") { 2 } else { 8 };
 
 /// A generation that takes no more ids since this time.
 pub(super) struct Closing {

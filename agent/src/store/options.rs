@@ -23,6 +23,10 @@ const LOG_BYTES_MAX: u64 = 96 * MIB as u64;
 /// instead of two. Half as fast without.
 const LOGS_RECYCLED: usize = 2;
 
+/// Files kept open. The journal at its default budget is some 128 of them and 10^8 dedup ids some 60: a look-up of an id
+/// that must open its file first takes ten times as long.
+const FILES_OPEN_MAX: i32 = 320;
+
 /// The options of the whole database.
 pub(super) fn database() -> Options {
     let mut options = Options::default();
@@ -33,7 +37,7 @@ pub(super) fn database() -> Options {
     options.set_recycle_log_file_num(LOGS_RECYCLED);
     // A torn tail is cut at the last whole write; it was not acknowledged.
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    options.set_max_open_files(128);
+    options.set_max_open_files(FILES_OPEN_MAX);
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(MIB);

@@ -83,9 +83,11 @@ impl<'a> Group<'a> {
         let mut start = 0;
         // Runs of accepted events are copied in one step; mostly that is the whole arena.
         let mut run = 0..0;
-        for item in &submission.items {
+        let suspects = dedup.screen(submission.items.iter().map(|item| item.fingerprint));
+        for (item, suspects) in submission.items.iter().zip(suspects) {
             let event = submission.arena.get(start..item.end).unwrap_or_default();
-            let outcome = self.admit(dedup, item, event, oldest)?;
+            let seen = dedup.find_among(item.fingerprint, suspects, self.store)?;
+            let outcome = self.admit(dedup, item, event, seen, oldest);
             if outcome == EventOutcome::Accepted {
                 if run.end != start {
                     self.body.extend_from_slice(&submission.arena[run]);
@@ -110,26 +112,27 @@ impl<'a> Group<'a> {
         Ok(Ok(outcomes))
     }
 
-    /// Decides on one event and, when it is new, notes its id at once, so that a copy behind it sees it.
+    /// Decides on one event, by what came `seen` before under its id, and, when it is new, notes its id at once, so that a copy behind it sees it.
     fn admit(
         &mut self,
         dedup: &mut Dedup,
         item: &Item,
         event: &[u8],
+        seen: Option<Entry>,
         oldest: Timestamp,
-    ) -> Result<EventOutcome, StoreError> {
-        match dedup.find(item.fingerprint, self.store)? {
+    ) -> EventOutcome {
+        match seen {
             Some(seen) if seen.payload == item.payload => {
                 self.deltas.duplicate += 1;
-                Ok(EventOutcome::Duplicate)
+                EventOutcome::Duplicate
             }
             Some(seen) => {
                 self.note_conflict(event, seen);
-                Ok(EventOutcome::Conflict)
+                EventOutcome::Conflict
             }
             None if item.timestamp < oldest => {
                 self.reject(1);
-                Ok(EventOutcome::TooOld)
+                EventOutcome::TooOld
             }
             None => {
                 let location = Location::new(self.seq, self.accepted()).as_u64();
@@ -140,7 +143,7 @@ impl<'a> Group<'a> {
                 };
                 dedup.insert(entry);
                 self.ids.push(entry);
-                Ok(EventOutcome::Accepted)
+                EventOutcome::Accepted
             }
         }
     }
