@@ -21,6 +21,7 @@ mod meters;
 mod products;
 mod query;
 mod reply;
+mod room;
 mod router;
 mod server;
 mod state;
@@ -28,6 +29,7 @@ mod subscriptions;
 mod usage;
 
 pub use error::ApiError;
+pub use room::Rooms;
 pub use router::router;
 pub use server::{Door, serve};
 pub use state::ApiState;

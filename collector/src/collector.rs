@@ -10,7 +10,7 @@ use submeter_common::time::Clock;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::api::{self, ApiState, Door};
+use crate::api::{self, ApiState, Door, Rooms};
 use crate::auth::{self, BootstrapError};
 use crate::config::Config;
 use crate::jobs;
@@ -115,6 +115,7 @@ impl Collector {
         let routes = api::router(ApiState {
             storage,
             clock,
+            rooms: Rooms::new(&api_config),
             config: Arc::clone(&api_config),
             metrics,
         });

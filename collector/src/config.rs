@@ -4,6 +4,7 @@
 //! all problems are reported at once, so that a file is repaired in one go.
 
 mod read;
+mod size;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,10 @@ pub struct ApiConfig {
     pub request_timeout: Duration,
     /// Largest JSON body. Frames have their own bound, the protocol's.
     pub request_bytes_max: usize,
+    /// All request bodies in memory at one time, frames included; beyond it, requests are answered with 503.
+    pub requests_bytes_max: usize,
+    /// Rows of frames in memory at one time, unpacked; beyond it, frames wait, and a frame larger than all of it comes alone.
+    pub frames_bytes_max: usize,
     /// Path under which the API is served, such as `/billing`; empty for none. Health and metrics stay at the root.
     pub path_prefix: String,
 }
@@ -84,6 +89,8 @@ impl Default for ApiConfig {
             head_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
             request_bytes_max: limits::REQUEST_BYTES_MAX_DEFAULT,
+            requests_bytes_max: 128 << 20,
+            frames_bytes_max: 256 << 20,
             path_prefix: String::new(),
         }
     }
@@ -118,10 +125,20 @@ impl Config {
                 ),
                 head_timeout: reader.duration("head_timeout", defaults.api.head_timeout),
                 request_timeout: reader.duration("request_timeout", defaults.api.request_timeout),
-                request_bytes_max: reader.count(
+                request_bytes_max: reader.size(
                     "request_bytes_max",
                     defaults.api.request_bytes_max,
                     1024..=limits::FRAME_BYTES_MAX,
+                ),
+                requests_bytes_max: reader.size(
+                    "requests_bytes_max",
+                    defaults.api.requests_bytes_max,
+                    limits::FRAME_BYTES_MAX..=1 << 40,
+                ),
+                frames_bytes_max: reader.size(
+                    "frames_bytes_max",
+                    defaults.api.frames_bytes_max,
+                    limits::FRAME_BYTES_MAX..=1 << 40,
                 ),
                 path_prefix: reader.path_prefix("path_prefix", defaults.api.path_prefix),
             },

@@ -18,6 +18,12 @@ pub mod metric {
     pub const REQUEST_SECONDS: &str = "submeter_collector_http_request_seconds";
     /// Connections open now.
     pub const CONNECTIONS: &str = "submeter_collector_http_connections";
+    /// The limits in force, by `budget`: the setting's name. Bytes or pieces.
+    pub const BUDGET_LIMIT: &str = "submeter_collector_budget_limit";
+    /// What is used of a limit now, by `budget`.
+    pub const BUDGET_USED: &str = "submeter_collector_budget_used";
+    /// How often a limit was reached, by `budget`.
+    pub const BUDGET_HITS: &str = "submeter_collector_budget_hits_total";
     /// Frames received, by result.
     pub const FRAMES: &str = "submeter_collector_frames_total";
     /// Bytes of frames that were applied.
@@ -125,6 +131,15 @@ fn describe() {
         "Seconds from a request's head to its answer's head, by route."
     );
     describe_gauge!(metric::CONNECTIONS, "Connections open now.");
+    describe_gauge!(metric::BUDGET_LIMIT, "The limits in force, by setting.");
+    describe_gauge!(
+        metric::BUDGET_USED,
+        "What is used of a limit now, by setting."
+    );
+    describe_counter!(
+        metric::BUDGET_HITS,
+        "How often a limit was reached, by setting."
+    );
     describe_counter!(metric::FRAMES, "Frames received, by result.");
     describe_counter!(metric::FRAME_BYTES, "Bytes of frames that were applied.");
     describe_counter!(metric::FRAME_ROWS, "Rows of frames that were applied.");

@@ -40,6 +40,12 @@ pub enum AggregateError {
     /// The exact result does not fit.
     #[error("the total is too large to be kept exactly")]
     Overflow,
+    /// The set of different values is full.
+    #[error("there would be more than {max} different values, which is all that is kept")]
+    TooManyValues {
+        /// How many it may hold.
+        max: usize,
+    },
 }
 
 /// What an aggregation remembers beside the number of events.

@@ -18,7 +18,6 @@ use submeter_common::protocol::{
     Receipts, RegisterReply, RegisterRequest, RegisterStatus, decode_frame,
 };
 use submeter_common::time::Timestamp;
-use tokio::sync::Semaphore;
 
 use super::access::Caller;
 use super::body::{self, JsonBody};
@@ -32,13 +31,6 @@ use crate::merge::FrameOutcome;
 use crate::storage::{AcknowledgeOutcome, IncomingFrame, Registration, RetireOutcome};
 use crate::telemetry::metric;
 use crate::usage::source::Contributor as _;
-
-/// Frames that are decoded and applied at once. Compressed they are small, and a connection each could wait; it is the
-/// rows that take memory. As many as the storage takes in one group, so that no sync is shared by fewer than it could.
-const FRAMES_IN_FLIGHT_MAX: usize = 64;
-
-/// One for the process, because its memory is.
-static FRAME_ROOM: Semaphore = Semaphore::const_new(FRAMES_IN_FLIGHT_MAX);
 
 /// An agent as people see it.
 #[derive(Serialize)]
@@ -200,14 +192,17 @@ pub(super) async fn frames(
     let epoch = epoch(&mut query)?;
     query.finish()?;
     expect_bytes(&headers)?;
-    let bytes = body::read(body, FRAME_BYTES_MAX).await?;
+    let (bytes, body_share) = body::read(body, FRAME_BYTES_MAX, &state.rooms).await?;
     let size = bytes.len();
-    let _room = FRAME_ROOM.acquire().await.map_err(ApiError::internal)?;
+    let turn = state.rooms.unpack().await?;
     // Decompressing and checking megabytes would hold up every other request of this thread.
     let (frame, digest) = tokio::task::spawn_blocking(move || decode_frame(&bytes))
         .await
         .map_err(ApiError::internal)?
         .map_err(refusal)?;
+    drop(body_share);
+    let _rows_share = state.rooms.rows(&frame.rows).await?;
+    drop(turn);
     if frame.header.agent_id != agent_id {
         let message = format!(
             "the frame is from agent {}, but was sent for agent {agent_id}",

@@ -4,12 +4,14 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::error::ApiError;
 use super::field::NOT_SUPPORTED;
+use super::room::{Rooms, Share};
 use super::state::ApiState;
 
 /// A JSON body of form `T`. `T` refuses unknown fields by itself.
@@ -20,24 +22,43 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiError> {
         expect_json(&request)?;
-        let bytes = read(request.into_body(), state.config.request_bytes_max).await?;
+        let (bytes, _share) = read(
+            request.into_body(),
+            state.config.request_bytes_max,
+            &state.rooms,
+        )
+        .await?;
         parse(&bytes).map(JsonBody)
     }
 }
 
-/// Reads a whole body of at most `limit` bytes.
+/// Reads a whole body of at most `limit` bytes. The share is of the room that all bodies have, and must live as long as the
+/// bytes are worked on.
 ///
 /// # Errors
-/// 413 beyond the limit, 400 when the sender stopped in the middle.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
-        Err(error) => Err(ApiError::bad_request(
-            "INCOMPLETE_BODY",
-            format!("the body ended early: {error}"),
-        )),
+/// 413 beyond the limit, 503 beyond the room, 400 when the sender stopped in the middle.
+pub(super) async fn read(
+    mut body: Body,
+    limit: usize,
+    rooms: &Rooms,
+) -> Result<(Bytes, Share), ApiError> {
+    let mut share = rooms.body();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::bad_request("INCOMPLETE_BODY", format!("the body ended early: {error}"))
+        })?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        let bytes = whole.len().saturating_add(piece.len());
+        if bytes > limit {
+            return Err(ApiError::too_large(limit));
+        }
+        share.cover(bytes)?;
+        whole.extend_from_slice(&piece);
     }
+    Ok((whole.freeze(), share))
 }
 
 fn expect_json(request: &Request) -> Result<(), ApiError> {
@@ -117,6 +138,7 @@ mod tests {
 
     use super::super::field::{Ignored, Unsupported};
     use super::*;
+    use crate::config::ApiConfig;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -155,8 +177,9 @@ mod tests {
         tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap()
-            .block_on(read(body, 10_000))
+            .block_on(read(body, 10_000, &Rooms::new(&ApiConfig::default())))
             .unwrap()
+            .0
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) async fn readyz(State(state): State<ApiState>) -> Result<Json<Value>,
 /// `GET /metrics` in Prometheus' text form.
 pub(super) async fn metrics(State(state): State<ApiState>) -> impl IntoResponse {
     state.metrics.run_upkeep();
+    state.rooms.observe();
     (
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         state.metrics.render(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use submeter_common::time::{Clock, Timestamp};
 
+use super::room::Rooms;
 use crate::auth::ApiKey;
 use crate::config::ApiConfig;
 use crate::storage::{AuditEntry, Storage, StorageError};
@@ -18,6 +19,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Bounds of requests.
     pub config: Arc<ApiConfig>,
+    /// Memory that requests may take together.
+    pub rooms: Rooms,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }

@@ -12,7 +12,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Source};
 
-use super::{ENV_PREFIX, Flags};
+use super::{ENV_PREFIX, Flags, size};
 use crate::telemetry::LogFormat;
 
 /// Environment variables with the prefix that commands use; they are no settings of the server.
@@ -133,6 +133,25 @@ impl Reader {
         });
         self.note(key, count.to_string());
         count
+    }
+
+    /// A number of bytes within bounds, plain or with a unit.
+    pub(super) fn size(
+        &mut self,
+        key: &'static str,
+        default: usize,
+        bounds: RangeInclusive<usize>,
+    ) -> usize {
+        let expected = format!(
+            "a size from {} to {}, such as 65536, 64KiB or 4MiB",
+            size::format(*bounds.start()),
+            size::format(*bounds.end())
+        );
+        let bytes = self.parse(key, default, &expected, |text| {
+            size::parse(text).filter(|bytes| bounds.contains(bytes))
+        });
+        self.note(key, size::format(bytes));
+        bytes
     }
 
     /// A path that begins with a slash and does not end with one, or nothing.

@@ -76,6 +76,21 @@ fn a_file_that_is_absent_or_no_toml_is_a_problem() {
 }
 
 #[test]
+fn sizes_are_written_with_or_without_a_unit() {
+    for text in ["2097152", "\"2MiB\"", "\"2048KiB\""] {
+        let toml = format!("request_bytes_max = {text}");
+        let (config, settings) = load(&toml, &Flags::default()).unwrap();
+        assert_eq!(config.api.request_bytes_max, 2 << 20, "{text}");
+        let shown = settings
+            .iter()
+            .find(|setting| setting.key == "request_bytes_max");
+        assert_eq!(shown.map(|setting| setting.value.as_str()), Some("2MiB"));
+    }
+    let problems = load("requests_bytes_max = \"1MiB\"", &Flags::default()).unwrap_err();
+    assert!(problems.contains("from 16MiB"), "{problems}");
+}
+
+#[test]
 fn a_path_prefix_begins_with_a_slash_and_ends_without_one() {
     for (text, is_good) in [
         ("", true),

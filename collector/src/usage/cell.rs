@@ -1,10 +1,14 @@
 //! The merged usage of one customer, meter, group and window, with its sources.
 
-use submeter_common::aggregate::{AggregateError, Partial};
+use submeter_common::aggregate::{AggregateError, Partial, State};
 use submeter_common::id::AgentId;
 use submeter_common::meter::AggregationKind;
 
 use super::source::{self, Contributor, Source};
+
+/// Most different values that one cell counts exactly, a day's as a minute's: 16 MiB stored. The set is read and written whole
+/// with each frame that touches it; what goes beyond is set aside, listed and reported, and never counted wrongly.
+pub const UNIQUE_VALUES_MAX: usize = 1 << 20;
 
 /// A partial and where it came from. The events of the sources add up to the partial's, always.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,16 @@ impl<A: Contributor> Cell<A> {
         let non_numeric = self.partial.non_numeric.checked_add(partial.non_numeric);
         if count.is_none() || non_numeric.is_none() {
             return Err(AggregateError::Overflow);
+        }
+        if let (State::Unique(values), State::Unique(more)) = (&self.partial.state, &partial.state)
+            && values.len().saturating_add(more.len()) > UNIQUE_VALUES_MAX
+        {
+            let new = more.iter().filter(|value| !values.contains(value)).count();
+            if values.len().saturating_add(new) > UNIQUE_VALUES_MAX {
+                return Err(AggregateError::TooManyValues {
+                    max: UNIQUE_VALUES_MAX,
+                });
+            }
         }
         // Only a sum can overflow in its state, and a sum is a few words to try on a copy.
         if partial.kind() == AggregationKind::Sum {

@@ -62,6 +62,12 @@ impl UniqueSet {
         self.0.insert(value)
     }
 
+    /// Tells whether a value is in.
+    #[must_use]
+    pub fn contains(&self, value: &Fingerprint) -> bool {
+        self.0.contains(value)
+    }
+
     /// The values in their order.
     pub fn iter(&self) -> btree_set::Iter<'_, Fingerprint> {
         self.0.iter()

@@ -128,7 +128,9 @@ impl Cells {
         }
         match &slot.cell {
             Some(cell) => cell.fits(&row.partial).map_err(|error| error.to_string()),
-            None => Ok(()),
+            None => Cell::<AgentNumber>::identity(row.partial.kind())
+                .fits(&row.partial)
+                .map_err(|error| error.to_string()),
         }
     }
 

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use submeter_common::aggregate::{AggregateError, Partial, State};
+use submeter_common::aggregate::{AggregateError, Fingerprint, Partial, State};
+use submeter_common::event::Value;
 use submeter_common::id::AgentId;
 use submeter_common::meter::AggregationKind;
 use submeter_common::quantity::Quantity;
 use uuid::Uuid;
 
-use super::{Cell, Source};
+use super::{Cell, Source, UNIQUE_VALUES_MAX};
 
 fn sum(events: u64, quantity: i64) -> Partial {
     Partial {
@@ -24,6 +25,28 @@ fn source(agent: u8, seq: u64, events: u64) -> Source {
         seq,
         events,
     )
+}
+
+#[test]
+fn a_set_counts_so_many_values_and_refuses_what_goes_beyond() {
+    let values = |numbers: std::ops::Range<u64>| {
+        let value = |number| Fingerprint::of(&Value::Number(Quantity::from_u64(number)));
+        Partial {
+            events: 1,
+            non_numeric: 0,
+            state: State::Unique(numbers.map(value).collect()),
+        }
+    };
+    let max = UNIQUE_VALUES_MAX as u64;
+    let mut cell = Cell::identity(AggregationKind::UniqueCount);
+    cell.add(&values(0..max - 10), &source(1, 1, 1)).unwrap();
+    // Known values need no room, and the last places are given away.
+    assert_eq!(cell.fits(&values(0..max)), Ok(()));
+    let beyond = cell.fits(&values(max - 20..max + 1));
+    let full = AggregateError::TooManyValues {
+        max: UNIQUE_VALUES_MAX,
+    };
+    assert_eq!(beyond, Err(full));
 }
 
 #[test]
