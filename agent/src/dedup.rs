@@ -180,6 +180,17 @@ impl Dedup {
         Some(full)
     }
 
+    /// Begins a new generation whether the open one is full or not; answers the one to be closed, if it holds any id.
+    pub(crate) fn close_open(&mut self, now: Timestamp) -> Option<Arc<Generation>> {
+        if self.open.len() == 0 || self.closing.is_some() {
+            return None;
+        }
+        let next = Generation::new(self.new_id(), now);
+        let open = Arc::new(std::mem::replace(&mut self.open, next));
+        self.closing = Some(Arc::clone(&open));
+        Some(open)
+    }
+
     /// The open generation.
     pub(crate) fn open(&self) -> StoredGeneration {
         StoredGeneration {

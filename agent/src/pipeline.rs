@@ -44,6 +44,7 @@ use submeter_common::time::Clock;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+pub use crate::store::damage::{Area, DamageReport, Finding};
 pub use config::StoreConfig;
 pub(crate) use disk::drop_ballast;
 pub use error::{OpenError, PipelineError, RefusalReason, SubmitError};
@@ -218,6 +219,15 @@ impl Pipeline {
     /// Lets nothing long begin any more: who stops has no time left. What is not done then is done after the next start.
     pub fn hurry(&self) {
         self.shared().hurrying.store(true, Ordering::SeqCst);
+    }
+
+    /// Goes on behind the collector's position although frames after it were lost to damage ([`PipelineError::FrameLost`]):
+    /// what they held is counted again from the journal, for as far as it reaches, and sealed anew.
+    ///
+    /// # Errors
+    /// The pipeline has stopped or is poisoned.
+    pub async fn recount_lost(&self) -> Result<(), PipelineError> {
+        self.command(Command::RecountLost).await
     }
 
     /// Begins an import, or finds it again under the same id and says how far it came. One that was abandoned is open again

@@ -12,7 +12,7 @@ use super::{EXIT_NOT_FOUND, EXIT_OK, Failure, Outcome};
 use crate::admin::AgentStatus;
 use crate::flush::{FlushState, FlushStatus};
 use crate::inspection::Stopped;
-use crate::pipeline::{Health, ImportState, ImportStatus};
+use crate::pipeline::{DamageReport, Health, ImportState, ImportStatus};
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -65,6 +65,16 @@ fn of_stopped(stopped: &Stopped) -> Result<AgentStatus, Failure> {
     })
 }
 
+fn damage(report: &DamageReport) -> String {
+    let mut lines = vec![format!(
+        "{}: {} · {} acknowledged events lost · kept in {}",
+        report.at, report.noticed, report.events_lost, report.kept_in
+    )];
+    let findings = report.findings.iter();
+    lines.extend(findings.map(|finding| format!("{}: {}", finding.area.as_str(), finding.message)));
+    lines.join("\n")
+}
+
 fn table(status: &AgentStatus) -> Table {
     let pipeline = &status.pipeline;
     let receipts = &pipeline.receipts;
@@ -78,6 +88,9 @@ fn table(status: &AgentStatus) -> Table {
     };
     row("agent", pipeline.agent_id.to_string());
     row("health", health(status));
+    for incident in &pipeline.damage {
+        row("damage", damage(incident));
+    }
     row("flush", flush(&status.flush));
     row("epoch", pipeline.epoch.to_string());
     row(

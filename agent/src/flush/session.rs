@@ -30,7 +30,9 @@ use uuid::Uuid;
 use super::client::{CallError, CollectorClient};
 use crate::catalog::{self, FollowError};
 use crate::fail_point::fail_point;
-use crate::pipeline::{Delivered, Outbox, Pipeline, PipelineError, Rebase, StoredFrame};
+use crate::pipeline::{
+    Delivered, Outbox, Pipeline, PipelineError, Rebase, SealReason, StoredFrame,
+};
 use crate::telemetry::names;
 
 /// Registers in a row without a frame getting through. An older copy that has to disown a frame, go elsewhere and tell of it
@@ -128,7 +130,20 @@ impl Session {
                 }
             }
             self.open().await?;
-            let (Some(frame), Some(epoch)) = (self.outbox.next()?, self.epoch) else {
+            let next = match self.outbox.next() {
+                Err(PipelineError::FrameLost(seq)) if self.epoch.is_some() => {
+                    tracing::warn!(
+                        seq,
+                        "a frame that the collector does not hold was lost to damage"
+                    );
+                    self.pipeline.recount_lost().await?;
+                    // It is sealed anew from what the journal still holds.
+                    self.pipeline.seal(SealReason::Requested).await?;
+                    continue;
+                }
+                next => next?,
+            };
+            let (Some(frame), Some(epoch)) = (next, self.epoch) else {
                 if self.epoch.is_some() {
                     return Ok(());
                 }

@@ -155,7 +155,7 @@ impl From<PipelineError> for ApiError {
         let message = error.to_string();
         match error {
             PipelineError::Stopping => Self::unavailable("STOPPING", message, RESTART_RETRY_AFTER),
-            PipelineError::Failed(_) => Self::store_failed(&message),
+            PipelineError::Failed(_) | PipelineError::FrameLost(_) => Self::store_failed(&message),
             PipelineError::Invalid(_) => {
                 Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
             }

@@ -73,6 +73,7 @@ impl Inspection<'_> {
             imports,
             usage: Usage::default(),
             disk_free_bytes,
+            damage: self.store.directory().new_damage(),
             health: Health::Degraded {
                 reasons: vec!["the agent is not running".to_owned()],
             },

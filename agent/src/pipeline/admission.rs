@@ -87,6 +87,7 @@ impl From<PipelineError> for SubmitError {
         match error {
             PipelineError::Stopping => Self::Stopping,
             PipelineError::Failed(reason) | PipelineError::Invalid(reason) => Self::Failed(reason),
+            lost @ PipelineError::FrameLost(_) => Self::Failed(lost.to_string()),
         }
     }
 }

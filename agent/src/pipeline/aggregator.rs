@@ -28,11 +28,11 @@ use super::work::{Command, Committed, Job, Work};
 use crate::aggregate::{Account, MeterIndex, Metered, OpenPartials};
 use crate::dedup::{Entry, Generation};
 use crate::fail_point::fail_point;
-use crate::store::StoreError;
 use crate::store::conflicts::Listed;
-use crate::store::meta::{Chunk, Deltas, Progress, StoredGeneration};
+use crate::store::meta::{Chunk, Deltas, Progress, StoredGeneration, StoredPosition};
 use crate::store::quarantine::Quarantined;
 use crate::store::record::Record;
+use crate::store::{Durability, StoreError};
 use chunks::Chunks;
 use room::Room;
 
@@ -185,6 +185,12 @@ impl Aggregator {
                 let identity = self.rebase(&rebase)?;
                 self.publish();
                 let _ = reply.send(Ok(identity));
+                Ok(())
+            }
+            Work::RecountLost(reply) => {
+                self.recount_lost()?;
+                self.publish();
+                let _ = reply.send(Ok(()));
                 Ok(())
             }
             // Taken by the loop.
@@ -374,6 +380,47 @@ impl Aggregator {
     /// What the open partials take, in memory and on disk.
     fn open_bytes(&self) -> u64 {
         self.open.bytes() + self.spilled_bytes
+    }
+
+    /// Goes on behind frames that were sealed and are known by number only: what is open is what they held.
+    pub(super) fn adopt_seal(&mut self, sealed: StoredPosition) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        self.open.take();
+        self.open.forget_groups();
+        (self.spilled, self.spilled_partials, self.spilled_bytes) = (false, 0, 0);
+        let mut batch = shared.store.batch();
+        batch.delete_open_set(self.progress.open_set);
+        self.progress.open_set += 1;
+        self.progress.open_oldest = self.progress.cursor + 1;
+        self.progress.sealed = sealed;
+        self.progress.sealed_receipts = self.progress.receipts.clone();
+        self.stage(&mut batch);
+        batch.put_sealed_progress(sealed.seq, 0, &self.progress);
+        shared.write(batch, Durability::Synced)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Says whether the newest frame frozen is this one.
+    pub(super) fn has_sealed(&self, sealed: StoredPosition) -> bool {
+        self.progress.sealed == sealed
+    }
+
+    /// Goes on behind record `last` although it is not there.
+    pub(super) fn pass_over(&mut self, last: u64) {
+        if last > self.progress.cursor {
+            self.progress.cursor = last;
+            self.changed = true;
+        }
+    }
+
+    /// Brings the mark level with what was recovered.
+    pub(super) fn mark(&self) {
+        self.shared.store.mark_progress(&self.progress);
+    }
+
+    pub(super) fn shared_arc(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The last record counted.

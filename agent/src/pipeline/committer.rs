@@ -163,6 +163,7 @@ impl Committer {
             Command::Seal(reason, reply) => Work::Seal(self.seal_order(reason), reply),
             Command::Catalog(catalog, reply) => Work::Catalog(catalog, reply),
             Command::Rebase(rebase, reply) => Work::Rebase(rebase, reply),
+            Command::RecountLost(reply) => Work::RecountLost(reply),
             Command::Stop(reply) => Work::Stop(reply),
         };
         self.forward(work, 0);

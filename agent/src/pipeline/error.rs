@@ -114,4 +114,7 @@ pub enum PipelineError {
     /// The request contradicts what is stored; the message says how.
     #[error("{0}")]
     Invalid(String),
+    /// A frame was lost to damage. If the collector does not hold it, [`super::Pipeline::recount_lost`] goes on.
+    #[error("frame {0} was lost to damage")]
+    FrameLost(u64),
 }

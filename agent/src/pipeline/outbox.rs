@@ -204,10 +204,7 @@ impl Outbox {
             })),
             // A restart of the chain may have come in between; otherwise the frame is lost.
             None if lock(&self.shared.frames).find(frame.seq).is_none() => Ok(None),
-            None => Err(PipelineError::Failed(format!(
-                "frame {} is gone from the outbox",
-                frame.seq
-            ))),
+            None => Err(PipelineError::FrameLost(frame.seq)),
         }
     }
 
@@ -228,7 +225,7 @@ impl Outbox {
         }
         let frame = frames
             .find(position.seq)
-            .filter(|frame| frame.digest == position.digest);
+            .filter(|frame| frame.digest == position.digest || is_placeholder(frame));
         let accepted = frame.map(|frame| frame.accepted).ok_or_else(|| {
             PipelineError::Invalid(format!(
                 "frame {} with digest {} is none of the outbox",
@@ -286,10 +283,12 @@ impl Outbox {
         }
         let known = [frames.sealed, frames.acknowledged.position.into()];
         let known = known.into_iter().find(|position| position.seq == seq);
-        known
+        let digest = known
             .map(|position| position.digest)
             .or_else(|| Some(frames.find(seq)?.digest))
-            .or_else(|| Some(frames.find(seq.checked_add(1)?)?.previous))
+            .or_else(|| Some(frames.find(seq.checked_add(1)?)?.previous));
+        // Of a frame that damage took, not even that may be left.
+        digest.filter(|digest| *digest != Digest::ZERO)
     }
 
     /// The newest frame sealed, acknowledged or not.
@@ -320,6 +319,11 @@ impl Outbox {
     pub fn epoch(&self) -> u64 {
         lock(&self.shared.frames).epoch
     }
+}
+
+/// Damage left nothing but the number of the frame.
+fn is_placeholder(frame: &FrameMeta) -> bool {
+    frame.digest == Digest::ZERO
 }
 
 fn failed(error: StoreError) -> PipelineError {

@@ -1,16 +1,14 @@
 //! Opening a state directory: load what is derived, derive the rest from the journal, seal what a previous life left.
 
-use std::fs::{DirBuilder, File};
-use std::io;
+mod detect;
+mod replay;
+
 use std::ops::ControlFlow;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use submeter_common::event::Event;
 use submeter_common::id::AgentId;
-use submeter_common::protocol::{LIVES_MAX, Life, Position};
+use submeter_common::protocol::{LIVES_MAX, Life};
 use submeter_common::time::{Clock, Timestamp};
 use uuid::Uuid;
 
@@ -19,13 +17,16 @@ use super::committer::{Committer, kept_floor, live_watermark};
 use super::compactor::Compactor;
 use super::outbox::Frames;
 use super::shared::{Parts, Shared, lock};
-use super::work::{Committed, SealOrder};
+use super::work::SealOrder;
 use super::{OpenError, SealReason, StoreConfig};
-use crate::dedup::{Dedup, Entry, StoredRun};
+use crate::dedup::{Dedup, StoredRun};
 use crate::fail_point::fail_point;
-use crate::store::meta::{Deltas, Progress, StoredGeneration, StoredIdentity};
-use crate::store::record::{Location, Record};
-use crate::store::{Durability, Store, StoreError};
+use crate::store::directory::Directory;
+use crate::store::meta::{Deltas, Progress, Resume, StoredGeneration, StoredIdentity};
+use crate::store::{Durability, Store, StoreError, rebuild};
+
+/// Recoveries from damage in one start. What is still damaged then is not damage of the directory.
+const MENDS_MAX: u32 = 3;
 
 /// An opened state directory, before its threads start.
 pub(super) struct Recovered {
@@ -39,23 +40,56 @@ pub(super) struct Recovered {
 pub(super) fn recover(config: StoreConfig, clock: Arc<dyn Clock>) -> Result<Recovered, OpenError> {
     config.check()?;
     let open_error = |error| open_error(error, &config);
-    create_directory(&config.data_dir)
-        .map_err(|error| OpenError::Storage(format!("{}: {error}", config.data_dir.display())))?;
+    let directory = rebuild::hold(&config.data_dir).map_err(open_error)?;
     fail_point!(RecoveryDirectoryMade);
-    let store = Store::open(&config.data_dir).map_err(open_error)?;
-    fail_point!(RecoveryStoreOpened);
-    load_and_replay(store, &config, clock).map_err(open_error)
+    if let Some(damage) = detect::before_opening(&directory).map_err(open_error)? {
+        mend(&directory, &damage, clock.now()).map_err(open_error)?;
+    }
+    let mut times = 0;
+    loop {
+        match open(&directory, &config, &clock) {
+            // A second damage may show only when the first is out of the way.
+            Err(StoreError::Corrupt(damage)) if times < MENDS_MAX => {
+                mend(&directory, &damage, clock.now()).map_err(open_error)?;
+                times += 1;
+            }
+            opened => return opened.map_err(open_error),
+        }
+    }
 }
 
-/// Creates the directory for this user only: it holds customers' usage. Its own name is made durable, too.
-fn create_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+fn open(
+    directory: &Arc<Directory>,
+    config: &StoreConfig,
+    clock: &Arc<dyn Clock>,
+) -> Result<Recovered, StoreError> {
+    let store = Store::open_in(Arc::clone(directory))?;
+    fail_point!(RecoveryStoreOpened);
+    detect::after_opening(&store)?;
+    load_and_replay(store, config, Arc::clone(clock))
+}
+
+/// Puts a sound database in the place of the damaged one, and says once what is affected.
+fn mend(directory: &Directory, damage: &str, at: Timestamp) -> Result<(), StoreError> {
+    tracing::error!(
+        damage,
+        "the state directory is damaged; recovering what reads"
+    );
+    let incident = rebuild::rebuild(directory, damage, at)?;
+    for finding in &incident.findings {
+        let (area, message) = (finding.area.as_str(), &finding.message);
+        if finding.lost {
+            tracing::error!(area, "{message}");
+        } else {
+            tracing::warn!(area, "{message}");
+        }
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    tracing::error!(
+        events_lost = incident.events_lost,
+        kept_in = incident.kept_in,
+        "recovered from damage; the account stays in the status until it is acknowledged"
+    );
+    Ok(())
 }
 
 fn load_and_replay(
@@ -66,18 +100,20 @@ fn load_and_replay(
     let now = clock.now();
     let identity = load_identity(&store)?;
     let mut progress = store.progress()?.unwrap_or_else(Progress::new);
+    let resume = store.resume()?;
+    let sealed = resume.map_or(progress.sealed, |resume| resume.sealed);
     let runs = store.runs()?;
     store.sweep_runs(&runs)?;
-    let dedup = load_dedup(&store, config, &runs, &mut progress, now)?;
+    let dedup = load_dedup(&store, config, &runs, &mut progress, now, resume.is_some())?;
     let frames = Frames::new(
         store.frames()?,
         store.acknowledged()?,
-        progress.sealed.into(),
+        sealed.into(),
         store.epoch()?,
     );
     let reseat = store.reseat()?;
     if reseat.is_none() {
-        check_chain(&frames, &progress)?;
+        check_chain(&frames)?;
     }
     let chunks = store.chunks()?;
     let spilled = store.open_partials(progress.open_set).next().is_some();
@@ -97,7 +133,7 @@ fn load_and_replay(
     let mut aggregator = Aggregator::new(Arc::clone(&shared), progress, chunks, spilled);
     fail_point!(RecoveryLoaded);
     let mut compactor = Compactor::new(Arc::clone(&shared), runs);
-    let last = replay(&shared, &mut aggregator, &mut compactor)?;
+    let last = replay(&shared, &mut aggregator, &mut compactor, resume)?;
     shared.committed.store(last, Ordering::SeqCst);
     begin_writing(&shared, last)?;
     if let Some(reseat) = reseat {
@@ -127,6 +163,9 @@ fn load_identity(store: &Store) -> Result<StoredIdentity, StoreError> {
     };
     let mut batch = store.batch();
     batch.put_identity(&identity);
+    if store.progress()?.is_none() {
+        batch.put_sealed_progress(0, 0, &Progress::new());
+    }
     store.write(batch, Durability::Synced)?;
     fail_point!(RecoveryIdentityWritten);
     Ok(identity)
@@ -138,13 +177,15 @@ fn load_dedup(
     runs: &[StoredRun],
     progress: &mut Progress,
     now: Timestamp,
+    mended: bool,
 ) -> Result<Dedup, StoreError> {
     let closed = store.closed_generation()?;
-    // The generation may have become a run after the last checkpoint.
+    // The generation may have become a run after the last checkpoint. After damage its number may be that of a run, too.
+    let before = progress.generation.map_or(0, |open| open.id).max(closed);
     let open = match progress.generation {
-        Some(open) if open.id > closed => open,
+        Some(open) if open.id > closed && !mended => open,
         _ => StoredGeneration {
-            id: runs.iter().map(|run| run.id).fold(closed, u32::max) + 1,
+            id: runs.iter().map(|run| run.id).fold(before, u32::max) + 1,
             opened_at: now,
         },
     };
@@ -166,12 +207,18 @@ fn load_dedup(
 }
 
 /// The outbox and the progress were written together; if they disagree, the directory is damaged.
-fn check_chain(frames: &Frames, progress: &Progress) -> Result<(), StoreError> {
-    let sealed = Position::from(progress.sealed);
+fn check_chain(frames: &Frames) -> Result<(), StoreError> {
+    let (sealed, held) = (frames.sealed, frames.acknowledged.position.seq);
+    let waiting = frames.unacknowledged().count() as u64;
     match frames.newest() {
         Some(newest) if newest != sealed => Err(StoreError::Corrupt(format!(
             "the outbox ends at frame {}, expected frame {}",
             newest.seq, sealed.seq
+        ))),
+        _ if waiting != sealed.seq.saturating_sub(held) => Err(StoreError::Corrupt(format!(
+            "{waiting} frames wait in the outbox, expected those from {} to {}",
+            held + 1,
+            sealed.seq
         ))),
         _ => Ok(()),
     }
@@ -182,33 +229,49 @@ fn replay(
     shared: &Arc<Shared>,
     aggregator: &mut Aggregator,
     compactor: &mut Compactor,
+    resume: Option<Resume>,
 ) -> Result<u64, StoreError> {
     let cursor = aggregator.cursor();
-    let mut last = cursor;
+    if resume.is_some() {
+        aggregator.remember_retained(cursor, compactor)?;
+    }
+    let mut seal = resume.filter(|resume| !aggregator.has_sealed(resume.sealed));
     shared.store.walk_records(cursor + 1, |seq, bytes| {
-        if seq != last + 1 {
-            tracing::error!(
-                expected = last + 1,
-                found = seq,
-                "journal records are missing"
-            );
+        if let Some(seal) = seal.take_if(|seal| seq > seal.record) {
+            aggregator.adopt_seal(seal.sealed)?;
         }
-        last = seq;
+        let expected = aggregator.cursor() + 1;
+        if seq != expected && resume.is_none() {
+            return Err(StoreError::Corrupt(format!(
+                "journal record {expected} is missing, the next one is {seq}"
+            )));
+        }
         aggregator.replay(seq, bytes)?;
         compactor.close_waiting()?;
         fail_point!(RecoveryReplaying);
         Ok::<_, StoreError>(ControlFlow::Continue(()))
     })?;
-    if last > cursor {
+    if let Some(seal) = seal {
+        aggregator.adopt_seal(seal.sealed)?;
+    }
+    if aggregator.cursor() > cursor {
         tracing::info!(
-            records = last - cursor,
+            records = aggregator.cursor() - cursor,
             "replayed the journal after the last checkpoint"
         );
     }
     fail_point!(RecoveryReplayed);
+    // Numbers of records that were lost are not given again.
+    aggregator.pass_over(shared.store.mark().record);
     aggregator.checkpoint()?;
     fail_point!(RecoveryCheckpointed);
-    Ok(last)
+    if resume.is_some() {
+        let mut batch = shared.store.batch();
+        batch.delete_resume();
+        shared.write(batch, Durability::Synced)?;
+    }
+    aggregator.mark();
+    Ok(aggregator.cursor())
 }
 
 /// Gives the records that this process will write a name of their own: the directory may be a copy of another one.
@@ -254,56 +317,6 @@ fn seal_previous_life(
     fail_point!(RecoverySealed);
     tracing::info!(seq = position.seq, "sealed what was open before the start");
     Ok(())
-}
-
-impl Aggregator {
-    /// Counts one record again, as it was counted before the crash or would have been.
-    fn replay(&mut self, seq: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let ids = self.remember(seq, bytes);
-        self.count(Committed {
-            seq,
-            record: bytes.to_vec(),
-            ids,
-        });
-        let now = self.shared().clock.now();
-        let full = {
-            let mut dedup = lock(&self.shared().dedup);
-            let full = dedup.rotate(now);
-            full.map(|full| (full, dedup.open()))
-        };
-        if let Some((full, next)) = full {
-            self.close_generation(full, next);
-        }
-        if self.is_checkpoint_due() {
-            self.checkpoint()?;
-        }
-        Ok(())
-    }
-
-    /// Puts the record's event ids into the open dedup generation again.
-    fn remember(&self, seq: u64, bytes: &[u8]) -> Vec<Entry> {
-        let shared = self.shared();
-        let Ok(record) = Record::decode(bytes) else {
-            return Vec::new();
-        };
-        let mut dedup = lock(&shared.dedup);
-        let mut ids = Vec::new();
-        for (index, bytes) in (0..).zip(record.events()) {
-            // What does not read back goes to quarantine when it is counted.
-            let (Ok(event), Ok(payload)) = (Event::decode(bytes), Event::encoded_payload(bytes))
-            else {
-                continue;
-            };
-            let entry = Entry {
-                fingerprint: shared.fingerprinter.id(&event.event_id),
-                payload: shared.fingerprinter.payload(&event, payload),
-                location: Location::new(seq, index).as_u64(),
-            };
-            dedup.remember(entry);
-            ids.push(entry);
-        }
-        ids
-    }
 }
 
 fn open_error(error: StoreError, config: &StoreConfig) -> OpenError {

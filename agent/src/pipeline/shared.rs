@@ -14,7 +14,7 @@ use super::outbox::Frames;
 use super::poison::Poison;
 use super::queue::Queue;
 use super::work::{Job, Work};
-use super::{ImportState, PipelineError, StoreConfig};
+use super::{DamageReport, ImportState, PipelineError, StoreConfig};
 use crate::dedup::{Dedup, Fingerprinter, StoredRun};
 use crate::store::lineage::StoredIncident;
 use crate::store::meta::{Deltas, StoredIdentity};
@@ -79,6 +79,8 @@ pub(super) struct Shared {
     pub(super) disk: Disk,
     /// How often the clock was set back so far that a claim had to be taken back.
     pub(super) clock_set_back: AtomicU64,
+    /// Accounts of damage that nobody has taken note of.
+    pub(super) damage: Mutex<Vec<DamageReport>>,
     pub(super) stopping: AtomicBool,
     /// Nothing is accepted any more, but what was accepted is still sealed.
     pub(super) door_closed: AtomicBool,
@@ -102,6 +104,7 @@ pub(super) struct Parts {
 impl Shared {
     pub(super) fn new(config: StoreConfig, clock: Arc<dyn Clock>, parts: Parts) -> Self {
         Self {
+            damage: Mutex::new(parts.store.directory().new_damage()),
             store: parts.store,
             clock,
             fingerprinter: Fingerprinter::new(&parts.identity.fingerprint_key),
@@ -164,6 +167,8 @@ impl Shared {
 
     /// Poisons: nothing is acknowledged any more, and whoever waits hears why.
     pub(super) fn fail(&self, reason: String) {
+        // Whatever it was, the next start reads everything before it trusts any of it.
+        self.store.directory().suspect_damage(&reason);
         self.poison.throw(reason);
         self.requests.close();
         // Whoever failed may be none of the threads: all must end.

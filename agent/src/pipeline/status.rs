@@ -9,7 +9,7 @@ use submeter_common::protocol::{Incident, Position, Receipts};
 use submeter_common::time::Timestamp;
 
 use super::shared::{Shared, lock};
-use super::{ImportState, Pipeline, RefusalReason};
+use super::{DamageReport, ImportState, Pipeline, RefusalReason};
 
 /// Whether new events are taken.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
@@ -102,6 +102,9 @@ pub struct Status {
     pub usage: Usage,
     /// Free bytes on the state directory's disk.
     pub disk_free_bytes: u64,
+    /// Recoveries from damage that nobody has taken note of yet (`submeter-agent verify --acknowledge`).
+    #[serde(default)]
+    pub damage: Vec<DamageReport>,
     /// Whether new events are taken.
     pub health: Health,
 }
@@ -167,12 +170,22 @@ impl Pipeline {
                 clock_set_back: shared.clock_set_back.load(Ordering::Relaxed),
             },
             disk_free_bytes: shared.disk.free(),
+            damage: shared.damage(),
             health,
         }
     }
 }
 
 impl Shared {
+    /// The accounts of damage that are not acknowledged. Mostly there are none, and then no file is read.
+    fn damage(&self) -> Vec<DamageReport> {
+        let mut damage = lock(&self.damage);
+        if !damage.is_empty() {
+            *damage = self.store.directory().new_damage();
+        }
+        damage.clone()
+    }
+
     fn health(&self) -> Health {
         let mut reasons = Vec::new();
         if let Some(reason) = self.poison.reason() {

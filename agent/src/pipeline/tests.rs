@@ -4,6 +4,7 @@
 mod backfill;
 mod budgets;
 mod collector;
+mod damage;
 mod dedup;
 mod exactness;
 mod failure;

@@ -30,6 +30,7 @@ pub(super) enum Command {
     CompleteImport(String, Reply<Option<ImportState>>),
     AbandonImport(String, Reply<Option<ImportState>>),
     Rebase(Rebase, Reply<Identity>),
+    RecountLost(Reply<()>),
     Stop(Reply<()>),
 }
 
@@ -61,5 +62,6 @@ pub(super) enum Work {
     Seal(SealOrder, Reply<Position>),
     Catalog(Catalog, Reply<()>),
     Rebase(Rebase, Reply<Identity>),
+    RecountLost(Reply<()>),
     Stop(Reply<()>),
 }

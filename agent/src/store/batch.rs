@@ -2,12 +2,47 @@
 
 use rocksdb::WriteBatch;
 
+use super::mark::Mark;
+use super::meta::{StoredIdentity, StoredPosition};
 use super::{Family, Store};
 
 /// A write that happens wholly or not at all.
 pub(crate) struct Batch<'a> {
     store: &'a Store,
     inner: WriteBatch,
+    essence: Essence,
+}
+
+/// What of a write goes into the mark.
+#[derive(Default)]
+pub(super) struct Essence {
+    pub(super) identity: Option<StoredIdentity>,
+    /// The journal record's number and its events.
+    pub(super) record: Option<(u64, u32)>,
+    /// How often progress was written, the newest frame frozen, and the cursor.
+    pub(super) progress: Option<(u64, StoredPosition, u64)>,
+}
+
+impl Essence {
+    pub(super) fn is_empty(&self) -> bool {
+        self.identity.is_none() && self.record.is_none() && self.progress.is_none()
+    }
+
+    pub(super) fn note(self, mark: &mut Mark) {
+        if let Some(identity) = self.identity {
+            mark.identity = Some(identity);
+        }
+        if let Some((record, events)) = self.record {
+            mark.record = record;
+            mark.accepted = mark.accepted.saturating_add(events.into());
+        }
+        if let Some((revision, sealed, cursor)) = self.progress {
+            mark.revision = revision;
+            if mark.sealed != sealed {
+                (mark.sealed, mark.sealed_record) = (sealed, cursor);
+            }
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -15,11 +50,22 @@ impl<'a> Batch<'a> {
         Self {
             store,
             inner: WriteBatch::default(),
+            essence: Essence::default(),
         }
     }
 
-    pub(super) fn into_inner(self) -> WriteBatch {
-        self.inner
+    pub(super) fn into_parts(self) -> (WriteBatch, Essence) {
+        (self.inner, self.essence)
+    }
+
+    /// The number of the next writing of progress.
+    pub(super) fn next_revision(&self) -> u64 {
+        self.store.marker().mark().revision + 1
+    }
+
+    /// What the mark is to know of this write.
+    pub(super) fn essence(&mut self) -> &mut Essence {
+        &mut self.essence
     }
 
     pub(super) fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {

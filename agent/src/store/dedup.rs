@@ -101,6 +101,15 @@ impl Store {
         Ok(written)
     }
 
+    /// Takes in a copy of a file of ids that another database had taken in.
+    pub(super) fn take_in(&self, path: &std::path::Path) -> Result<(), StoreError> {
+        let family = self.family(Family::Dedup);
+        let options = IngestExternalFileOptions::default();
+        Ok(self
+            .db
+            .ingest_external_file_cf_opts(family, &options, vec![path])?)
+    }
+
     fn ingest(&self, path: &std::path::Path) -> Result<(), StoreError> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 
-use super::record::Record;
+use super::record::{self, Record};
 use super::{Batch, Family, Store, StoreError, key};
 
 /// Read ahead of a walk, so that a replay is bound by the disk's speed and not by its latency.
@@ -13,6 +13,7 @@ const READAHEAD_BYTES: usize = 1024 * 1024;
 impl Batch<'_> {
     pub(crate) fn put_record(&mut self, seq: u64, record: &[u8]) {
         self.put(Family::Journal, &seq.to_be_bytes(), record);
+        self.essence().record = Some((seq, record::event_count(record)));
     }
 
     /// Deletes the records `first..=last`.
@@ -32,6 +33,14 @@ impl Store {
         seq: u64,
     ) -> Result<Option<rocksdb::DBPinnableSlice<'_>>, StoreError> {
         self.get(Family::Journal, &seq.to_be_bytes())
+    }
+
+    /// The newest record's number; none when none is retained.
+    pub(crate) fn last_record(&self) -> Result<Option<u64>, StoreError> {
+        let mut walk = self.db.raw_iterator_cf(self.family(Family::Journal));
+        walk.seek_to_last();
+        walk.status()?;
+        walk.key().map(key::trailing_u64).transpose()
     }
 
     /// Walks the retained records from `from` on, oldest first, until `visit` breaks.
@@ -65,7 +74,7 @@ impl Store {
             .db
             .iterator_cf_opt(self.family(Family::Journal), options, mode)
         {
-            let (key, record) = entry.map_err(StoreError::from)?;
+            let (key, record) = entry.map_err(|error| self.noted(error.into()))?;
             if visit(key::trailing_u64(&key)?, &record)?.is_break() {
                 break;
             }

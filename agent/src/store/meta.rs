@@ -269,6 +269,15 @@ impl Progress {
     }
 }
 
+/// What a start after a recovery from damage has still to do.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Encode, Decode)]
+pub(crate) struct Resume {
+    /// The newest frame frozen; progress may be of before it.
+    pub(crate) sealed: StoredPosition,
+    /// The last journal record that the frames up to it hold.
+    pub(crate) record: u64,
+}
+
 /// A run of journal records, the unit of reclaim.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct Chunk {
@@ -302,10 +311,22 @@ impl Batch<'_> {
 
     pub(crate) fn put_identity(&mut self, identity: &StoredIdentity) {
         self.put(Family::Meta, key::IDENTITY, &encode(identity));
+        self.essence().identity = Some(identity.clone());
     }
 
     pub(crate) fn put_progress(&mut self, progress: &Progress) {
         self.put(Family::Meta, key::PROGRESS, &encode(progress));
+        let revision = self.next_revision();
+        self.put(Family::Meta, key::REVISION, &revision.to_be_bytes());
+        self.essence().progress = Some((revision, progress.sealed, progress.cursor));
+    }
+
+    pub(crate) fn put_resume(&mut self, resume: &Resume) {
+        self.put(Family::Meta, key::RESUME, &encode(resume));
+    }
+
+    pub(crate) fn delete_resume(&mut self) {
+        self.delete(Family::Meta, key::RESUME);
     }
 
     pub(crate) fn put_catalog(&mut self, catalog: &Catalog) -> Result<(), StoreError> {
@@ -356,6 +377,16 @@ impl Store {
 
     pub(crate) fn progress(&self) -> Result<Option<Progress>, StoreError> {
         self.meta("progress", key::PROGRESS)
+    }
+
+    /// How often progress was written; 0 before the first time.
+    pub(crate) fn revision(&self) -> Result<u64, StoreError> {
+        self.get(Family::Meta, key::REVISION)?
+            .map_or(Ok(0), |bytes| key::trailing_u64(&bytes))
+    }
+
+    pub(crate) fn resume(&self) -> Result<Option<Resume>, StoreError> {
+        self.meta("resume", key::RESUME)
     }
 
     pub(crate) fn acknowledged(&self) -> Result<Acknowledged, StoreError> {

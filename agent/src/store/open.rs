@@ -46,6 +46,15 @@ impl Store {
             .transpose()
     }
 
+    /// The greatest number of an open set of which anything is stored; 0 when nothing is.
+    pub(crate) fn greatest_open_set(&self) -> Result<u64, StoreError> {
+        let mut walk = self.db.raw_iterator_cf(self.family(Family::Open));
+        walk.seek_to_last();
+        walk.status()?;
+        let set = walk.key().and_then(<[u8]>::first_chunk);
+        Ok(set.map_or(0, |set| u64::from_be_bytes(*set)))
+    }
+
     /// Walks the open set in key order: part, customer, meter, window, group.
     pub(crate) fn open_partials(
         &self,

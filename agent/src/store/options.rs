@@ -51,6 +51,16 @@ pub(super) fn frugal_database() -> Result<Options, rocksdb::Error> {
     database().get_options_from_string("avoid_flush_during_recovery=true; allow_fallocate=false")
 }
 
+/// The options of a database that is only looked at: nothing on the disk changes.
+pub(super) fn read_only() -> Options {
+    let mut options = database();
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    // No place for a log of RocksDB's own doings, so that it keeps none.
+    options.set_db_log_dir("/dev/null");
+    options
+}
+
 /// The blocks that all families share in memory.
 pub(super) fn cache() -> Cache {
     Cache::new_lru_cache(CACHE_BYTES)

@@ -45,6 +45,12 @@ pub(crate) fn encode(accepted_at: Timestamp, events: u32, deltas: &Deltas, body:
     record
 }
 
+/// The number of events in an encoded record; 0 when it is too short to say.
+pub(super) fn event_count(record: &[u8]) -> u32 {
+    let count = record.get(9..13).and_then(<[u8]>::first_chunk);
+    count.map_or(0, |count| u32::from_le_bytes(*count))
+}
+
 /// A record read back; the events are borrowed from its bytes.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {

@@ -63,6 +63,10 @@ pub const DEDUP_DISK_READS: &str = "submeter_agent_dedup_disk_reads_total";
 pub const FSYNC_SECONDS: &str = "submeter_agent_fsync_duration_seconds";
 /// Free bytes on the state directory's disk.
 pub const DISK_FREE_BYTES: &str = "submeter_agent_disk_free_bytes";
+/// Recoveries from damage that nobody has taken note of.
+pub const DAMAGE_INCIDENTS: &str = "submeter_agent_damage_incidents";
+/// Acknowledged events that damage took, in those recoveries.
+pub const DAMAGE_EVENTS_LOST: &str = "submeter_agent_damage_events_lost";
 /// 1 when new events are taken, 0 when they are refused.
 pub const HEALTHY: &str = "submeter_agent_healthy";
 /// What befell the identity or the state directory and is remembered, by `kind`.
@@ -161,6 +165,14 @@ pub(super) fn describe() {
     );
     describe_gauge!(DISK_FREE_BYTES, "Free bytes on the state directory's disk");
     describe_gauge!(
+        DAMAGE_INCIDENTS,
+        "Recoveries from damage that nobody has taken note of"
+    );
+    describe_gauge!(
+        DAMAGE_EVENTS_LOST,
+        "Acknowledged events that damage took, in recoveries that nobody has taken note of"
+    );
+    describe_gauge!(
         HEALTHY,
         "1 when new events are taken, 0 when they are refused"
     );
@@ -221,6 +233,13 @@ pub(super) fn observe(status: &Status) {
     gauge!(DEDUP_RUNS).set(status.dedup_runs as f64);
     counter!(DEDUP_DISK_READS).absolute(status.dedup_disk_reads);
     gauge!(DISK_FREE_BYTES).set(status.disk_free_bytes as f64);
+    gauge!(DAMAGE_INCIDENTS).set(status.damage.len() as f64);
+    let lost: u64 = status
+        .damage
+        .iter()
+        .map(|incident| incident.events_lost)
+        .sum();
+    gauge!(DAMAGE_EVENTS_LOST).set(lost as f64);
     gauge!(HEALTHY).set(if status.health == Health::Ok {
         1.0
     } else {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use submeter_common::id::{AgentId, Digest};
-use submeter_common::protocol::{Incident, Position, Stretch, decode_frame};
+use submeter_common::protocol::{Incident, IncidentKind, Position, Stretch, decode_frame};
 use uuid::Uuid;
 
 use super::Aggregator;
@@ -22,7 +22,9 @@ use crate::pipeline::Identity;
 use crate::pipeline::rebase::{Delivered, Outcome, Rebase};
 use crate::pipeline::shared::lock;
 use crate::store::lineage::{StoredIncident, StoredReseat};
+use crate::store::meta::Progress;
 use crate::store::outbox::FrameMeta;
+use crate::store::rebuild::counted_between;
 use crate::store::{Durability, StoreError};
 
 /// Frames that are opened in one write, as far as memory allows.
@@ -64,8 +66,101 @@ impl Aggregator {
         if let Delivered::Record { last, .. } = rebase.delivered {
             self.forget_past(last);
         }
-        self.begin_reseat(&reseat, &plan)?;
+        // What is open afterwards was counted since the acknowledged frame, unless only a part of it is kept.
+        let base = match rebase.delivered {
+            Delivered::Record { .. } => None,
+            _ => Some(lock(&self.shared.frames).acknowledged.position.seq),
+        };
+        self.begin_reseat(&reseat, &plan, base)?;
         self.finish_reseat(&reseat)
+    }
+
+    /// Goes on behind what the collector holds although frames after it were lost to damage: those that are left are
+    /// opened again, and what the others held is counted again.
+    pub(super) fn recount_lost(&mut self) -> Result<(), StoreError> {
+        let (acknowledged, unacknowledged) = {
+            let frames = lock(&self.shared.frames);
+            let unacknowledged: Vec<FrameMeta> = frames.unacknowledged().copied().collect();
+            (frames.acknowledged, unacknowledged)
+        };
+        let (mut reopened, mut lost) = (Vec::new(), Vec::new());
+        for frame in unacknowledged {
+            match self.shared.store.frame(frame.seq)? {
+                Some(_) => reopened.push(frame),
+                None => lost.push(frame.seq),
+            }
+        }
+        let mut missing = None;
+        for run in lost.chunk_by(|seq, next| seq + 1 == *next) {
+            missing = hull(missing, self.recount(run[0], run[run.len() - 1])?);
+        }
+        let outcome = Outcome {
+            missing,
+            repeated: None,
+        };
+        let identity = lock(&self.shared.identity).clone();
+        let incident = Incident {
+            id: Uuid::new_v4(),
+            at: self.shared.clock.now(),
+            kind: IncidentKind::Damaged,
+            former_agent_id: identity.agent_id,
+            agent_id: identity.agent_id,
+            missing,
+            repeated: None,
+            message: format!(
+                "{} frames behind frame {} were lost to damage of the data directory before the collector had them; what they held is counted again from the journal as far as it reaches",
+                lost.len(),
+                acknowledged.position.seq
+            ),
+        };
+        let reseat = StoredReseat {
+            position: acknowledged.position.into(),
+            agent_id: identity.agent_id,
+            state_nonce: identity.nonce(),
+            accepted: acknowledged.accepted,
+            incident: Some(incident),
+        };
+        let plan = Plan {
+            reopened,
+            keep_open: true,
+            recount_from: None,
+            outcome,
+        };
+        self.begin_reseat(&reseat, &plan, Some(acknowledged.position.seq))?;
+        self.finish_reseat(&reseat).map(drop)
+    }
+
+    /// Lets the meters count again what the frames `first..=last` held, as a backfill, as far as the journal reaches;
+    /// answers the records whose events may be missing.
+    fn recount(&mut self, first: u64, last: u64) -> Result<Option<Stretch>, StoreError> {
+        let store = &self.shared.store;
+        let before = store.sealed_progress(first - 1)?;
+        let Some((before, after)) = before.zip(store.sealed_progress(last)?) else {
+            tracing::error!(
+                first,
+                last,
+                "frames were lost to damage and the collector does not hold them: their usage is lost"
+            );
+            return Ok(stretch(1, self.progress.cursor));
+        };
+        let retained = self.chunks.first_record().unwrap_or(u64::MAX);
+        for (meter, gaps) in counted_between(&before, &after) {
+            let sealed = |progress: &Progress| {
+                let coverage = progress.coverage.get(&meter);
+                coverage.map_or(0, |coverage| coverage.sealed_events)
+            };
+            let events = sealed(&after).saturating_sub(sealed(&before));
+            if let Some(coverage) = self.progress.coverage.get_mut(&meter) {
+                coverage.sealed_events = coverage.sealed_events.saturating_sub(events);
+                for gap in gaps {
+                    coverage.miss(gap.from.max(retained), gap.to);
+                }
+            }
+        }
+        Ok(stretch(
+            before.cursor + 1,
+            after.cursor.min(retained.saturating_sub(1)),
+        ))
     }
 
     fn plan(&self, rebase: &Rebase) -> Plan {
@@ -183,9 +278,19 @@ impl Aggregator {
         }
     }
 
-    /// Writes down what is to come, and drops what is not kept.
-    fn begin_reseat(&mut self, reseat: &StoredReseat, plan: &Plan) -> Result<(), StoreError> {
+    /// Writes down what is to come, and drops what is not kept. `base` is the frame since which all was counted that will
+    /// be open.
+    fn begin_reseat(
+        &mut self,
+        reseat: &StoredReseat,
+        plan: &Plan,
+        base: Option<u64>,
+    ) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
+        let base = match base {
+            Some(seq) => shared.store.sealed_progress(seq)?,
+            None => None,
+        };
         let mut batch = shared.store.batch();
         batch.put_reseat(reseat);
         for frame in lock(&shared.frames).retained() {
@@ -208,6 +313,7 @@ impl Aggregator {
             self.count_again(from);
         }
         self.stage(&mut batch);
+        batch.restart_sealed_progress(reseat.position, base);
         shared.write(batch, Durability::Synced)?;
         self.settle();
         self.settle_open(new);

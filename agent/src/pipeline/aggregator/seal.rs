@@ -228,6 +228,9 @@ impl Aggregator {
         self.progress.floor = order.floor;
         self.stage(&mut batch);
         let shared = Arc::clone(&self.shared);
+        // Frames the collector holds are never counted again.
+        let needed_from = lock(&shared.frames).acknowledged.position.seq;
+        batch.put_sealed_progress(seal.position.seq, needed_from, &self.progress);
         fail_point!(SealStaged);
         shared.write(batch, Durability::Synced)?;
         fail_point!(SealWritten);

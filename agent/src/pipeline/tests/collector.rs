@@ -12,7 +12,7 @@ use crate::pipeline::{Outbox, Pipeline, PipelineError};
 /// Customer, meter and group of a total.
 pub(super) type Key = (String, String, Group);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Collector {
     pub(super) applied: Position,
     pub(super) headers: Vec<FrameHeader>,
