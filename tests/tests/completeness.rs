@@ -87,11 +87,19 @@ async fn a_retired_agent_holds_nothing_back() -> Result<()> {
         closed(&api).await?.is_empty(),
         "closed while an agent may still have usage"
     );
+    // Who asks why is told for whom: only for the one that did not say farewell.
+    let state = api.fetch("/v1/completeness").await?;
+    ensure!(state["waiting"][0]["agents"] == json!([retired]), "{state}");
 
     let retired = retired.as_str().unwrap_or_default();
     api.create(&format!("/v1/agents/{retired}/retire"), &json!({}))
         .await?;
     let invoice = invoiced(&api).await?;
+    let state = api.fetch("/v1/completeness").await?;
+    ensure!(state["waiting"] == json!([]), "{state}");
+    let retirements = api.list("/v1/audit").await?.into_iter();
+    let retirements = retirements.filter(|entry| entry["action"] == "agent.retired");
+    ensure!(retirements.count() == 1);
     ensure!(
         invoice["complete"] == true && invoice["total"] == 10,
         "{invoice}"

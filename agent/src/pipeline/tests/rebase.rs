@@ -1,7 +1,9 @@
 //! Going on elsewhere in a chain of frames: every event behind the given record counts once, whatever state it is in.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use submeter_common::event::Value;
 use submeter_common::id::Digest;
 use submeter_common::meter::AggregationKind;
 use submeter_common::protocol::{IncidentKind, Position, Stretch};
@@ -353,4 +355,29 @@ async fn what_no_longer_can_be_counted_is_told_to_the_record() {
         incident.message
     );
     assert_eq!(counted(&kit, pipeline).await, [5, 6].into());
+}
+
+#[tokio::test]
+async fn a_farewell_that_has_no_time_left_claims_nothing_and_loses_nothing() {
+    let kit = Kit::new();
+    let pipeline = kit.open();
+    // More than one step of the past that new meters count.
+    for number in 1..=4 {
+        let mut one = event(format!("evt_{number}"), "cus", kit.now(), 1 << number);
+        let bulky = Value::String(Cow::Owned("x".repeat(1 << 20)));
+        one.metadata.push((Cow::Borrowed("bulk"), bulky));
+        submit(&pipeline, &[one]).await.unwrap();
+    }
+    let before = pipeline.outbox().sealed();
+    pipeline.hurry();
+    // The seal comes to the aggregator right behind the catalog.
+    let (adopted, sealed) = tokio::join!(
+        pipeline.set_catalog(both(1)),
+        pipeline.seal(SealReason::Farewell)
+    );
+    adopted.unwrap();
+    assert_eq!(sealed.unwrap(), before, "no farewell without the past");
+    assert_eq!(pipeline.status().at_risk_events, 4);
+    drop(pipeline);
+    assert_eq!(counted(&kit, kit.open()).await, [1, 2, 3, 4].into());
 }
