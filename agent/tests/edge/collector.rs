@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
@@ -65,6 +65,8 @@ pub(crate) struct Book {
     pub(crate) arrivals: Vec<(u64, Instant)>,
     pub(crate) results: Vec<FrameResult>,
     pub(crate) catalog: Catalog,
+    /// Time that each frame takes.
+    pub(crate) slowness: Duration,
     agents: BTreeMap<AgentId, Session>,
 }
 
@@ -264,6 +266,8 @@ async fn frames(
     let (frame, digest) = decode_frame(&body).expect("a good frame");
     assert_eq!(frame.header.agent_id, id);
     let epoch = query["epoch"];
+    let slowness = book.lock().expect("no handler panicked").slowness;
+    tokio::time::sleep(slowness).await;
     let mut book = book.lock().expect("no handler panicked");
     book.arrivals.push((frame.header.seq, Instant::now()));
     let mischief = book.mischief.pop_front();

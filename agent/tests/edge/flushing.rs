@@ -1,13 +1,17 @@
 //! What the flusher does with each answer of the collector. In every story the same must hold at the end: each event counts once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use submeter_agent::config::Config;
 use submeter_common::id::Digest;
 use submeter_common::protocol::{FrameResult, Position, RegisterRequest, RegisterStatus};
+use submeter_common::time::{Clock as _, ManualClock, SystemClock};
 
 use crate::collector::{Collector, Mischief};
 use crate::harness::{PATIENCE, Running, config, event};
+use crate::lifecycle::again;
 
 fn flushed(status: &Value) -> bool {
     status["at_risk_events"] == 0 && status["outbox_frames"] == 0
@@ -17,12 +21,14 @@ fn events(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| event(&format!("e{number}"))).collect()
 }
 
-/// Ten events, the mischief, ten more; all twenty count once in the end.
-async fn survives(mischief: &[Mischief]) -> (Collector, Running, tempfile::TempDir) {
+/// A collector and an agent that has handed ten events over.
+async fn flowing(set: impl Fn(&mut Config)) -> (Collector, Running, tempfile::TempDir) {
     let collector = Collector::start().await;
-    let meter = collector.count_meter("mtr_calls");
+    collector.count_meter("mtr_calls");
     let directory = tempfile::tempdir().expect("a directory");
-    let agent = Running::start(config(directory.path(), &collector.url())).await;
+    let mut config = config(directory.path(), &collector.url());
+    set(&mut config);
+    let agent = Running::start(config).await;
     agent
         .until("the catalog", |status| status["catalog_version"] == 1)
         .await;
@@ -32,6 +38,12 @@ async fn survives(mischief: &[Mischief]) -> (Collector, Running, tempfile::TempD
             status["receipts"]["accepted"] == 10 && flushed(status)
         })
         .await;
+    (collector, agent, directory)
+}
+
+/// Ten events, the mischief, ten more; all twenty count once in the end.
+async fn survives(mischief: &[Mischief]) -> (Collector, Running, tempfile::TempDir) {
+    let (collector, agent, directory) = flowing(|_| {}).await;
     collector.will(mischief);
     agent.ingest(&events(10..20)).await;
     agent
@@ -39,7 +51,7 @@ async fn survives(mischief: &[Mischief]) -> (Collector, Running, tempfile::TempD
             status["receipts"]["accepted"] == 20 && flushed(status)
         })
         .await;
-    assert_eq!(collector.book().events_of(&meter), 20);
+    assert_eq!(collector.book().events_of("mtr_calls"), 20);
     assert!(collector.book().mischief.is_empty());
     (collector, agent, directory)
 }
@@ -114,6 +126,93 @@ async fn a_page_of_a_proxy_is_no_acknowledgement_and_a_refused_key_is_tried_agai
     agent
         .until("flowing", |status| status["flush"]["state"] == "flowing")
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_without_a_collector_cost_a_row_for_each_key_and_minute() {
+    const MINUTES: u64 = 6 * 60;
+    let collector = Collector::start().await;
+    collector.count_meter("mtr_calls");
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::new(SystemClock.now());
+    let config = config(directory.path(), &collector.url());
+    let agent = Running::start_at(config, Arc::new(clock.clone())).await;
+    agent
+        .until("the catalog", |status| status["catalog_version"] == 1)
+        .await;
+    agent.until("the first frames", flushed).await;
+    let address = collector.url().trim_start_matches("http://").parse();
+    let kept = std::mem::take(&mut *collector.book());
+    drop(collector);
+    agent
+        .until("retrying", |status| status["flush"]["state"] == "retrying")
+        .await;
+    let sealed = agent.status().await["sealed"]["seq"].clone();
+    for minute in 0..MINUTES {
+        clock.advance(Duration::from_secs(60));
+        let four: Vec<String> = (0..4)
+            .map(|n| event(&format!("m{minute}-{n}")).replace("acme", &format!("c{}", n % 2)))
+            .collect();
+        agent.ingest(&four).await;
+    }
+    let status = agent.status().await;
+    assert_eq!(status["open_partials"], 2 * MINUTES);
+    assert_eq!(
+        status["sealed"]["seq"], sealed,
+        "frames while nobody is there"
+    );
+
+    let collector = again(address.expect("an address"), kept).await;
+    let flushed = "/v1/flush?wait=true&timeout_seconds=60";
+    agent.post(flushed, "application/json", "").await;
+    agent
+        .until("everything", |status| status["at_risk_events"] == 0)
+        .await;
+    assert_eq!(collector.book().events_of("mtr_calls"), 4 * MINUTES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_drains_while_new_events_come_and_they_follow_soon() {
+    let (collector, agent, _directory) = flowing(|config| config.frame_rows_max = 1).await;
+    let address = collector.url().trim_start_matches("http://").parse();
+    let mut kept = std::mem::take(&mut *collector.book());
+    drop(collector);
+    // Each customer is a row, each row a frame: an hour of them while nobody is there.
+    let of_customer =
+        |number: u32| event(&format!("b{number}")).replace("acme", &format!("c{number}"));
+    let backlog: Vec<String> = (0..200).map(of_customer).collect();
+    agent.ingest(&backlog).await;
+    agent.post("/v1/flush", "application/json", "").await;
+    let status = agent.status().await;
+    assert!(status["outbox_frames"].as_u64() >= Some(200), "{status}");
+
+    kept.slowness = Duration::from_millis(10);
+    let collector = again(address.expect("an address"), kept).await;
+    agent.post("/v1/flush", "application/json", "").await;
+    let (mut new, mut during) = (0, 0);
+    let last = loop {
+        agent.ingest(&[event(&format!("n{new}"))]).await;
+        new += 1;
+        let left = agent.status().await["outbox_frames"].as_u64().unwrap_or(0);
+        during += u64::from((1..200).contains(&left));
+        if left == 0 && during > 0 {
+            break std::time::Instant::now();
+        }
+        assert!(new < 100_000, "{left} frames are left");
+    };
+    agent
+        .until("the new events", |status| status["at_risk_events"] == 0)
+        .await;
+    println!(
+        "{new} new events, {during} of them while the backlog drained; all there {:?} after it",
+        last.elapsed()
+    );
+    assert!(
+        during > 10,
+        "{during} events came while the backlog drained"
+    );
+    let counted = collector.book().events_of("mtr_calls");
+    assert_eq!(counted, 10 + 200 + new);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use submeter_agent::agent::{Agent, Stopped};
 use submeter_agent::config::{Config, Secret, Span};
-use submeter_common::time::SystemClock;
+use submeter_common::time::{Clock, SystemClock};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -67,7 +67,11 @@ pub(crate) async fn alone() -> (TempDir, Running) {
 
 impl Running {
     pub(crate) async fn start(config: Config) -> Self {
-        let agent = Agent::start(&config, Arc::new(SystemClock))
+        Self::start_at(config, Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn start_at(config: Config, clock: Arc<dyn Clock>) -> Self {
+        let agent = Agent::start(&config, clock)
             .await
             .expect("the agent starts");
         let address = agent.address();

@@ -90,7 +90,7 @@ async fn an_agent_starts_and_counts_by_the_stored_catalog_with_the_collector_awa
 }
 
 /// The port was in use a moment ago.
-async fn again(address: SocketAddr, book: Book) -> Collector {
+pub(crate) async fn again(address: SocketAddr, book: Book) -> Collector {
     for _ in 0..50 {
         if std::net::TcpListener::bind(address).is_ok() {
             break;
