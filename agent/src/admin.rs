@@ -1,9 +1,10 @@
 //! What an operator asks and orders: status, flush, health, metrics.
 
+mod bundle;
 mod inspect;
+mod tail;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -13,17 +14,19 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use submeter_common::protocol::Position;
 use submeter_common::time::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::budget::Budget;
-use crate::flush::{FlushHandle, FlushStatus};
+use crate::flush::{FlushHandle, FlushState, FlushStatus};
 use crate::http::body::BodyRoom;
 use crate::http::query::Query;
 use crate::http::reply::{ApiError, json};
 use crate::pipeline::{Health, Pipeline, SealReason, Status};
 use crate::telemetry;
 
+pub(crate) use bundle::{PublicKeyReply, bundle, public_key, receipt};
 pub(crate) use inspect::inspect;
+pub(crate) use tail::tail;
 
 /// How long `POST /v1/flush?wait=true` waits unless told otherwise.
 const FLUSH_WAIT_SECONDS_DEFAULT: u64 = 30;
@@ -31,15 +34,24 @@ const FLUSH_WAIT_SECONDS_DEFAULT: u64 = 30;
 /// A wait longer than this is better asked for again.
 const FLUSH_WAIT_SECONDS_MAX: u64 = 3600;
 
+/// Tails and bundles under way at one time; further ones are refused.
+const STREAMS_MAX: usize = 4;
+
+/// When all of them are taken.
+const STREAMS_RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// What the handlers of operators work with.
 pub(crate) struct Admin {
     pipeline: Pipeline,
     flush: FlushHandle,
     clock: Arc<dyn Clock>,
     bodies: BodyRoom,
-    draining: AtomicBool,
+    receipts: BodyRoom,
+    draining: watch::Sender<bool>,
     /// Room for answers that read the disk: looking must not take the machine from the hot path.
     looks: Semaphore,
+    /// Room for replies that go on for long.
+    streams: Arc<Semaphore>,
 }
 
 impl Admin {
@@ -54,19 +66,38 @@ impl Admin {
             pipeline,
             flush,
             clock,
+            receipts: bodies.apart(bundle::RECEIPT_BYTES_MAX),
             bodies,
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             looks: Semaphore::new(inspect::LOOKS_MAX),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }
 
     /// Makes `/readyz` say that the agent is stopping, before the door is closed.
     pub(crate) fn begin_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+    }
+
+    /// Resolves when the agent stops.
+    async fn drained(&self) {
+        // The sender lives as long as this does.
+        let _ = self.draining.subscribe().wait_for(|stops| *stops).await;
+    }
+
+    /// Takes room for a reply that goes on for long.
+    fn stream(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            ApiError::unavailable(
+                "TOO_MANY_STREAMS",
+                format!("{STREAMS_MAX} tails and exports are under way already; try again later"),
+                STREAMS_RETRY_AFTER,
+            )
+        })
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 }
 
@@ -126,7 +157,8 @@ pub(crate) async fn flush(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<R
     admin.pipeline.seal(SealReason::Requested).await?;
     let ticket = admin.flush.request();
     let outbox = admin.pipeline.outbox();
-    let complete = if wait {
+    let can_wait = admin.flush.status().state != FlushState::NoCollector;
+    let complete = if wait && can_wait {
         let limit = Duration::from_secs(seconds);
         admin.flush.wait_for(ticket, limit).await
     } else {

@@ -2,6 +2,8 @@
 
 mod check_config;
 mod client;
+mod completions;
+mod export;
 mod flush;
 mod import;
 mod inspect;
@@ -11,6 +13,7 @@ mod settings;
 mod source;
 mod status;
 mod table;
+mod tail;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -56,6 +59,12 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Bring in past events from a file, one JSON event per line
     Import(import::Import),
+    /// Follow accepted events as they come
+    Tail(tail::Tail),
+    /// Carry frames by file where there is no network, and apply the receipts that come back
+    Export(export::Export),
+    /// Print what a shell needs to complete commands and flags
+    Completions(completions::Completions),
     /// Check the settings from file, environment and flags, and print the effective ones
     CheckConfig(check_config::CheckConfig),
     /// List the places at which the environment variable FAIL_POINT can make this program die
@@ -73,6 +82,9 @@ pub fn main() -> ExitCode {
         Command::Status(command) => block_on(command.execute()),
         Command::Inspect(command) => block_on(command.execute()),
         Command::Import(command) => block_on(command.execute()),
+        Command::Tail(command) => block_on(command.execute()),
+        Command::Export(command) => block_on(command.execute()),
+        Command::Completions(command) => command.execute(),
         Command::CheckConfig(command) => command.execute(),
         #[cfg(feature = "fail-points")]
         Command::FailPoints => fail_points(),

@@ -46,7 +46,7 @@ pub struct Config {
     pub unix_socket: Option<PathBuf>,
     /// Who may connect to the Unix socket, as mode bits: writing is connecting.
     pub unix_socket_mode: Mode,
-    /// Base URL of the collector; a path prefix is kept.
+    /// Base URL of the collector; a path prefix is kept. `none`: there is no network, frames leave by `export`.
     pub collector: String,
     /// Longest time for one call of the collector, its reply included.
     pub collector_timeout: Span,
@@ -183,6 +183,9 @@ impl Default for Config {
         }
     }
 }
+
+/// What stands for a collector's URL where there is no network: frames leave by `export`.
+pub const NO_COLLECTOR: &str = "none";
 
 /// The file, inside the data directory, that holds the address of the running agent.
 pub const ADDRESS_FILE: &str = "agent.addr";
@@ -450,6 +453,9 @@ fn is_name(name: &str) -> bool {
 }
 
 fn check_collector(url: &str) -> Result<(), String> {
+    if url == NO_COLLECTOR {
+        return Ok(());
+    }
     let rest = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"));
@@ -464,7 +470,7 @@ fn check_collector(url: &str) -> Result<(), String> {
                 .to_owned(),
         ),
         _ => Err(format!(
-            "collector is {url:?}, expected a base URL such as \"https://collector.example.com\", without user, query or fragment"
+            "collector is {url:?}, expected a base URL such as \"https://collector.example.com\", without user, query or fragment, or \"none\""
         )),
     }
 }

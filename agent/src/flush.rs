@@ -45,6 +45,8 @@ pub enum FlushState {
     Starting,
     /// The last round went through.
     Flowing,
+    /// There is no collector: frames leave by `export`.
+    NoCollector,
     /// There is no key to show to the collector.
     NoKey,
     /// The last round failed; the next one comes by itself.
@@ -96,6 +98,8 @@ pub struct Flusher {
     handle: FlushHandle,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Worker>,
+    /// What an orderly end is sealed as.
+    last_words: SealReason,
 }
 
 struct Worker {
@@ -132,6 +136,12 @@ impl Flusher {
         interval: Duration,
         name: Option<String>,
     ) -> Self {
+        // A farewell tells the collector not to wait. Where there is none, nobody would hear that the agent is back.
+        let last_words = if client.has_collector() {
+            SealReason::Farewell
+        } else {
+            SealReason::Requested
+        };
         let first = FlushStatus {
             state: FlushState::Starting,
             since: clock.now(),
@@ -166,6 +176,7 @@ impl Flusher {
             },
             stop,
             task,
+            last_words,
         }
     }
 
@@ -185,7 +196,7 @@ impl Flusher {
     pub async fn drain(self, deadline: Instant) -> Result<Drained, PipelineError> {
         drop(self.stop);
         let pipeline = &self.handle.pipeline;
-        let sealed = timeout_at(deadline, pipeline.seal(SealReason::Farewell)).await;
+        let sealed = timeout_at(deadline, pipeline.seal(self.last_words)).await;
         if sealed.is_err() {
             pipeline.hurry();
         }
@@ -346,10 +357,10 @@ impl Worker {
                 Pause::Nudgeable(self.backoff.next_delay())
             }
             Trouble::Call(error) => {
-                let state = if matches!(error, CallError::NoKey(_)) {
-                    FlushState::NoKey
-                } else {
-                    FlushState::Retrying
+                let state = match error {
+                    CallError::NoCollector => FlushState::NoCollector,
+                    CallError::NoKey(_) => FlushState::NoKey,
+                    _ => FlushState::Retrying,
                 };
                 self.note(state, error.cause(), message);
                 match error {
@@ -377,6 +388,7 @@ impl Worker {
             match state {
                 FlushState::Flowing => tracing::info!("frames flow again"),
                 FlushState::Halted => tracing::error!("{text}"),
+                FlushState::NoCollector => tracing::info!("{text}"),
                 _ if cause == "stuck" || cause == "refused" => {
                     tracing::error!("{text}; events are accepted and kept on disk, trying again")
                 }

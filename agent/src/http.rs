@@ -5,4 +5,5 @@ pub(crate) mod guard;
 pub(crate) mod query;
 pub(crate) mod reply;
 pub(crate) mod server;
+pub(crate) mod stream;
 pub(crate) mod unix_socket;

@@ -19,6 +19,7 @@ mod question;
 mod replay;
 mod status;
 mod stopped;
+mod tail;
 
 use thiserror::Error;
 
@@ -33,6 +34,7 @@ pub(crate) use quarantine::{QuarantineItem, QuarantineQuery};
 pub(crate) use question::{LIMIT_MAX, Parameters, Question};
 pub(crate) use replay::Replayed;
 pub(crate) use stopped::{Stopped, StoppedError};
+pub(crate) use tail::{Follower, Skipped};
 
 use crate::store::{Store, StoreError};
 

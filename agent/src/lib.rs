@@ -23,6 +23,7 @@ pub mod tls;
 
 mod admin;
 mod aggregate;
+mod bundle;
 mod catalog;
 mod dedup;
 mod fail_point;

@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex};
 use submeter_common::event::RejectionCode;
 use submeter_common::id::AgentId;
 use submeter_common::protocol::{Catalog, IncidentKind, Lineage, Position};
+use submeter_common::signature::PublicKey;
 use submeter_common::time::Clock;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -57,6 +58,7 @@ pub use status::{Health, Status, Usage};
 pub use submission::{EventOutcome, SUBMISSION_EVENTS_MAX, Submission};
 
 use crate::inspection::Inspection;
+use crate::store::{Durability, Store};
 use shared::{Shared, lock};
 use work::{Command, Job, Reply};
 use worker::Workers;
@@ -265,6 +267,31 @@ impl Pipeline {
         let shared = self.shared();
         let sent = lock(&shared.frames).sent;
         Inspection::new(&shared.store, sent, shared.config.groups_per_meter_max)
+    }
+
+    /// The newest journal record that is counted, and the events accepted up to it.
+    pub(crate) fn counted(&self) -> (u64, u64) {
+        let view = lock(&self.shared().view);
+        (view.counted, view.receipts.accepted)
+    }
+
+    /// Reads the state directory, for people and for bundles.
+    pub(crate) fn store(&self) -> &Store {
+        &self.shared().store
+    }
+
+    /// Whose receipts for bundles are taken; none before the first.
+    pub(crate) fn collector_key(&self) -> Result<Option<PublicKey>, PipelineError> {
+        let key = self.store().snapshot().collector_key();
+        key.map_err(|error| PipelineError::Failed(error.to_string()))
+    }
+
+    /// Takes receipts of this collector from now on.
+    pub(crate) fn take_collector_key(&self, key: PublicKey) -> Result<(), PipelineError> {
+        let mut batch = self.store().batch();
+        batch.put_collector_key(&key);
+        let written = self.shared().write(batch, Durability::Synced);
+        written.map_err(|error| PipelineError::Failed(error.to_string()))
     }
 
     /// The open imports and the youngest hundred of the others, oldest first.

@@ -34,6 +34,8 @@
 //! |              | `lineage`                                         | which process wrote which records, JSON     |
 //! |              | `incidents`                                       | what befell the identity or the state, JSON |
 //! |              | `reseat`                                          | an unfinished move to another place, JSON   |
+//! |              | `signing_seed`                                    | 32 random bytes: the key that signs bundles |
+//! |              | `collector_key`                                   | whose receipts for bundles are taken, as text |
 //! |              | `import/` id                                      | one import's state                          |
 //! |              | `chunk/` first record                             | last record, bytes and age of a run of journal records |
 //! |              | `resume`                                          | what a start after a recovery from damage has still to do |

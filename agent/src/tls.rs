@@ -16,7 +16,7 @@ pub fn install_provider() {
 
 /// How every HTTP client of the agent begins: no redirects (a key must not follow one), named as what it is.
 ///
-/// A client for a plain `http://` address trusts nobody: it need not load the system's roots, which a small container may
+/// A client for any but an `https://` address trusts nobody: it need not load the system's roots, which a small container may
 /// not have.
 pub fn client_builder(base: &str) -> ClientBuilder {
     install_provider();
@@ -24,10 +24,10 @@ pub fn client_builder(base: &str) -> ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("submeter-agent/", env!("CARGO_PKG_VERSION")))
         .tcp_nodelay(true);
-    if base.starts_with("http://") {
-        builder.tls_certs_only([])
-    } else {
+    if base.starts_with("https://") {
         builder
+    } else {
+        builder.tls_certs_only([])
     }
 }
 

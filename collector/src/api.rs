@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod balance;
 mod body;
+mod bundles;
 mod completeness;
 mod credit_entitlements;
 mod customers;
@@ -26,6 +27,7 @@ mod router;
 mod server;
 mod state;
 mod subscriptions;
+mod trusted_keys;
 mod usage;
 
 pub use error::ApiError;

@@ -3,8 +3,11 @@
 mod agents;
 mod check_config;
 mod client;
+mod completions;
+mod import;
 mod invoices;
 mod keys;
+mod say;
 mod serve;
 mod table;
 mod usage;
@@ -37,8 +40,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the collector until SIGTERM or SIGINT.
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(SettingsArgs),
     /// Read the settings as `serve` would, and print them with their sources or every problem.
+    #[command(after_help = CHECK_CONFIG_EXAMPLES)]
     CheckConfig(SettingsArgs),
     /// Create, list and revoke API keys.
     #[command(subcommand)]
@@ -51,7 +56,26 @@ enum Command {
     /// Show agents, and retire those that will not come back.
     #[command(subcommand)]
     Agents(agents::Command),
+    /// Apply frames that came in files from sites without a network, and write receipts for them.
+    Import(import::ImportArgs),
+    /// Print what a shell needs to complete commands and flags.
+    Completions(completions::Completions),
 }
+
+/// Examples of `serve`.
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  submeter-collector serve --data-dir /var/lib/submeter
+  submeter-collector serve --config /etc/submeter/collector.toml --log-format json
+
+Exit codes: 0 stopped as told, 1 it could not start, 4 a part of it died, 64 the settings are wrong.";
+
+/// Examples of `check-config`.
+const CHECK_CONFIG_EXAMPLES: &str = "\
+Examples:
+  submeter-collector check-config --config /etc/submeter/collector.toml
+
+Exit codes: 0 all is well, 64 the settings are wrong.";
 
 /// Where settings come from. Each can also be set in the file or as SUBMETER_COLLECTOR_<KEY>; flags win.
 #[derive(Debug, Args)]
@@ -89,6 +113,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Invoices(command) => told(invoices::run(command)),
         Command::Usage(arguments) => told(usage::run(arguments)),
         Command::Agents(command) => told(agents::run(command)),
+        Command::Import(arguments) => told(import::run(arguments)),
+        Command::Completions(arguments) => told(completions::run(&arguments)),
     })
 }
 
@@ -96,7 +122,7 @@ fn told(outcome: anyhow::Result<()>) -> u8 {
     match outcome {
         Ok(()) => EXIT_OK,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say::remark(format_args!("error: {error:#}"));
             EXIT_FAILED
         }
     }

@@ -22,6 +22,7 @@ mod page;
 pub mod rocksdb;
 pub mod shard;
 mod subscription;
+mod trust;
 mod usage;
 
 pub use agent::{AcknowledgeOutcome, AgentStore, Registration, RetireOutcome};
@@ -33,6 +34,7 @@ pub use invoice::{InvoiceFilter, InvoiceStore, SettleOutcome};
 pub use key::{KeyStore, RevokeOutcome};
 pub use page::Page;
 pub use subscription::{CreateOutcome, DueCursor, SubscriptionFilter, SubscriptionStore};
+pub use trust::{TrustStore, TrustedKey};
 pub use usage::{IncomingFrame, QuarantinedRow, UsageStore};
 
 /// What an engine answers when it cannot do as asked, by what the caller does next.
@@ -77,6 +79,7 @@ pub trait Storage:
     + InvoiceStore
     + KeyStore
     + SubscriptionStore
+    + TrustStore
     + UsageStore
 {
 }
@@ -90,6 +93,7 @@ impl<T> Storage for T where
         + InvoiceStore
         + KeyStore
         + SubscriptionStore
+        + TrustStore
         + UsageStore
 {
 }

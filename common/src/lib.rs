@@ -14,6 +14,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod aggregate;
+pub mod bundle;
 mod bytes;
 pub mod event;
 pub mod filter;
@@ -27,6 +28,7 @@ pub mod quantity;
 #[allow(clippy::unwrap_used, reason = "a sample that is wrong fails the test")]
 mod samples;
 pub mod secrecy;
+pub mod signature;
 pub mod time;
 
 pub use aggregate::{AggregateError, Group, LastValue, Partial, State};

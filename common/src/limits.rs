@@ -71,6 +71,14 @@ const MANTISSA_DIGITS_MAX: usize = 76;
 
 const _: () =
     assert!(NUMBER_INTEGER_DIGITS_MAX + NUMBER_FRACTION_DIGITS_MAX + 10 <= MANTISSA_DIGITS_MAX);
+/// Most bytes of frames in one bundle, which a collector holds in memory to check it wholly before it applies any.
+pub const BUNDLE_FRAMES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Largest head of a bundle: some 60 000 frames.
+pub const BUNDLE_HEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+// Any frame fits into a bundle.
+const _: () = assert!(FRAME_BYTES_MAX <= BUNDLE_FRAMES_BYTES_MAX);
 const _: () = assert!(FRAME_HEADER_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < FRAME_PAYLOAD_BYTES_MAX);
 // One accepted request always fits into one frame's worth of rows per meter.

@@ -1,13 +1,14 @@
 //! Can an operator see what an agent holds, whether it runs or not, and without changing anything?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use submeter_tests::builders;
-use submeter_tests::system::{Agent, System};
+use submeter_tests::system::{Agent, PATIENCE, System, eventually, program};
 
 /// Events of the story: 240 calls of three customers in two regions, and 10 that no meter looks at.
 const CALLS: usize = 240;
@@ -177,6 +178,112 @@ async fn an_event_of_an_import_names_it() -> Result<()> {
     let table = succeeded(&agent, &["inspect", "events"])?;
     ensure!(table.contains(&import[..12]), "{table}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_follows_what_is_accepted_and_what_it_is_asked_for() -> Result<()> {
+    let system = System::start("").await?;
+    let (count, _) = create_meters(&system).await?;
+    let mut agent = system.agent("agent", "").await?;
+    agent.flush().await?;
+    ingest(&agent, 0..10).await?;
+    let mut all = tail(&agent, &["--json", "--count", "30"]).await?;
+    let mut some = tail(&agent, &["--customer", "acme", "--count", "10"]).await?;
+    ingest(&agent, 10..40).await?;
+    let mut ids = Vec::new();
+    for line in lines_of(&mut all)? {
+        let event: Value = serde_json::from_str(&line?)?;
+        ensure!(event["meters"][0]["meter_id"] == *count, "{event}");
+        ids.push(event["event_id"].as_str().context("event_id")?.to_owned());
+    }
+    let expected: Vec<String> = (10..40).map(|number| format!("e{number}")).collect();
+    ensure!(ids == expected, "{ids:?}");
+    for line in lines_of(&mut some)? {
+        let line = line?;
+        ensure!(
+            line.contains("  acme  call  ") && line.contains("→ Calls"),
+            "{line}"
+        );
+    }
+    ensure!(all.wait()?.success() && some.wait()?.success());
+
+    let mut left = tail(&agent, &[]).await?;
+    agent.drain().await?;
+    ensure!(left.wait()?.code() == Some(1));
+    failed(&agent, &["tail"], 1, "does not run")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_of_tail_is_told_what_it_missed() -> Result<()> {
+    const BATCHES: usize = 120;
+    let system = System::start("").await?;
+    let agent = system.agent("agent", "").await?;
+    let mut slow = tail(&agent, &["--json"]).await?;
+    // Far more than any pipe or socket holds, and nobody reads: the agent takes it all the same.
+    let filler = "x".repeat(400);
+    for batch in 0..BATCHES {
+        let events: Vec<Value> = (0..1000)
+            .map(|number| {
+                json!({
+                    "event_id": format!("b{batch}-{number}"),
+                    "customer_id": "acme",
+                    "event_name": "call",
+                    "metadata": { "filler": filler },
+                })
+            })
+            .collect();
+        let body = json!({ "events": events });
+        agent.api().create("/events/ingest", &body).await?;
+    }
+    let (mut seen, mut skipped) = (0, 0);
+    for line in lines_of(&mut slow)? {
+        let line: Value = serde_json::from_str(&line?)?;
+        match line["skipped"].as_u64() {
+            Some(events) => skipped += events,
+            None => seen += 1,
+        }
+        if seen + skipped == BATCHES as u64 * 1000 {
+            break;
+        }
+    }
+    ensure!(seen > 0 && skipped > 0, "seen {seen}, skipped {skipped}");
+    slow.kill()?;
+    slow.wait()?;
+    Ok(())
+}
+
+/// Starts `tail` and waits until the agent has taken it on.
+async fn tail(agent: &Agent, arguments: &[&str]) -> Result<Child> {
+    let before = tails(agent).await?;
+    let child = Command::new(program("submeter-agent")?)
+        .arg("tail")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(agent.directory())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    eventually("the tail to begin", PATIENCE, || async {
+        let now = tails(agent).await?;
+        ensure!(now > before, "{now} tails have begun");
+        Ok(())
+    })
+    .await?;
+    Ok(child)
+}
+
+/// Tails that have begun.
+async fn tails(agent: &Agent) -> Result<u64> {
+    let metrics = agent.api().get("/metrics").await?.body;
+    let begun = metrics.lines().filter(|line| {
+        line.starts_with("submeter_agent_requests_total") && line.contains("/v1/tail")
+    });
+    let counts = begun.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    Ok(counts.sum())
+}
+
+fn lines_of(child: &mut Child) -> Result<impl Iterator<Item = std::io::Result<String>>> {
+    let output = child.stdout.take().context("its output")?;
+    Ok(BufReader::new(output).lines())
 }
 
 fn told(agent: &Agent) -> Result<Told> {

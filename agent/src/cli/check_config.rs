@@ -7,7 +7,16 @@ use super::settings::{Settings, problems};
 use super::{EXIT_OK, Outcome};
 use crate::config::Config;
 
+/// Examples of the command.
+const EXAMPLES: &str = "\
+Examples:
+  submeter-agent check-config
+  submeter-agent check-config --config /etc/submeter/agent.toml
+
+Exit codes: 0 all is well, 64 a setting is wrong.";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct CheckConfig {
     #[command(flatten)]
     settings: Settings,

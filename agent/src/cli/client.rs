@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use clap::Args;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::settings::Settings;
-use super::{EXIT_CONFIG, EXIT_FAILED, EXIT_NOT_FOUND, Failure};
+use super::{EXIT_CONFIG, EXIT_DATA, EXIT_FAILED, EXIT_NOT_FOUND, Failure};
 use crate::config::{ADDRESS_FILE, Config, Secret};
 use crate::inspection::Question;
 
 /// Time for a call that does not wait on purpose.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time for a reply that goes on for as long as somebody reads it.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Which agent a command talks to.
 #[derive(Debug, Args)]
@@ -142,6 +145,20 @@ fn url(mut address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
+/// A path with those parameters that have a value.
+pub(super) fn path(path: &str, parameters: Vec<(&'static str, Option<String>)>) -> String {
+    let given: Vec<_> = parameters
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    if given.is_empty() {
+        return path.to_owned();
+    }
+    let mut url = reqwest::Url::parse("http://agent").expect("a constant URL parses");
+    url.query_pairs_mut().extend_pairs(given);
+    format!("{path}?{}", url.query().unwrap_or_default())
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorBody {
@@ -157,17 +174,7 @@ impl AgentClient {
 
     /// Asks a question.
     pub(super) async fn ask<Q: Question>(&self, question: &Q) -> Result<Q::Answer, ClientError> {
-        let parameters = question.parameters().into_iter();
-        let given: Vec<_> = parameters
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
-        let mut path = Q::PATH.to_owned();
-        if !given.is_empty() {
-            let mut url = reqwest::Url::parse("http://agent").expect("a constant URL parses");
-            url.query_pairs_mut().extend_pairs(given);
-            path = format!("{path}?{}", url.query().unwrap_or_default());
-        }
-        self.get(&path).await
+        self.get(&path(Q::PATH, question.parameters())).await
     }
 
     /// Orders something; `limit` is on top of the usual time.
@@ -187,6 +194,50 @@ impl AgentClient {
         body: &impl serde::Serialize,
     ) -> Result<T, ClientError> {
         self.send(self.call(Method::POST, path).json(body)).await
+    }
+
+    /// Sends a text.
+    pub(super) async fn post_text<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        text: String,
+    ) -> Result<T, ClientError> {
+        self.send(self.call(Method::POST, path).body(text)).await
+    }
+
+    /// Begins to read a reply that goes on for long.
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, ClientError> {
+        let call = self.call(Method::GET, path).timeout(STREAM_TIMEOUT);
+        let response = call
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let error: ErrorBody = serde_json::from_slice(&body).unwrap_or_default();
+        Err(ClientError::Refused {
+            status,
+            code: error.code,
+            message: error.message,
+            retry_after: None,
+        })
+    }
+
+    /// The next piece of it; none at its end.
+    pub(super) async fn piece(
+        &self,
+        stream: &mut Response,
+    ) -> Result<Option<bytes::Bytes>, ClientError> {
+        stream
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(&error))
     }
 
     /// Sends NDJSON.
@@ -262,6 +313,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let code = match &error {
             ClientError::Refused { status: 404, .. } => EXIT_NOT_FOUND,
+            ClientError::Refused { code, .. } if code == "RECEIPT_REFUSED" => EXIT_DATA,
             _ => EXIT_FAILED,
         };
         Failure {

@@ -9,11 +9,22 @@ use super::say::{remark, say};
 use super::{EXIT_FRAMES_LEFT, EXIT_OK, Outcome};
 use crate::admin::FlushReply;
 use crate::config::Span;
+use crate::flush::FlushState;
 
 /// One call waits this long; longer waits are several calls.
 const CALL_WAIT_SECONDS_MAX: u64 = 30;
 
+/// Examples of the command.
+const EXAMPLES: &str = "\
+Examples:
+  submeter-agent flush
+  submeter-agent flush --wait --timeout 1m
+
+Exit codes: 0 sealed, or with --wait held by the collector; 1 nobody answers; 3 gave up waiting, or there is no collector
+to wait for; 64 a setting is wrong.";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Flush {
     /// Wait until the collector holds everything
     #[arg(long)]
@@ -55,6 +66,12 @@ impl Flush {
                     reply.sealed.seq, reply.acknowledged.seq
                 ))?;
                 return Ok(EXIT_OK);
+            }
+            if reply.flush.state == FlushState::NoCollector {
+                remark(
+                    "there is no collector to wait for: carry the frames with `submeter-agent export`",
+                );
+                return Ok(EXIT_FRAMES_LEFT);
             }
             let why = reply
                 .flush

@@ -34,7 +34,17 @@ const AWAY_MAX: Duration = Duration::from_secs(60);
 /// Refused lines that are printed.
 const REFUSED_PRINTED_MAX: usize = 20;
 
+/// Examples of the command.
+const EXAMPLES: &str = "\
+Examples:
+  submeter-agent import past.ndjson
+  submeter-agent import past.ndjson --max-age 90d
+
+The same command goes on where it stopped. Exit codes: 0 imported (or was before), 1 failed, 64 a setting is wrong, 65
+some lines were refused.";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Import {
     /// File with one JSON event per line
     file: PathBuf,

@@ -18,7 +18,18 @@ use crate::footprint::forget_startup_code;
 use crate::pipeline::OpenError;
 use crate::telemetry::{self, LogFormat};
 
+/// Examples of the command.
+const EXAMPLES: &str = "\
+Examples:
+  submeter-agent run --collector https://collector.example.com --key-file agent.key
+  submeter-agent run --config /etc/submeter/agent.toml
+  submeter-agent run --collector none                       a site without a network; see `export`
+
+Exit codes: 0 the collector holds everything, 1 it could not start, 3 frames are left (safe on disk), 4 the store failed,
+64 a setting is wrong.";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Run {
     #[command(flatten)]
     settings: Settings,

@@ -22,7 +22,7 @@ pub(super) struct Settings {
     /// Unix socket to listen on too
     #[arg(long, value_name = "PATH")]
     unix_socket: Option<PathBuf>,
-    /// Base URL of the collector [default: http://127.0.0.1:7700]
+    /// Base URL of the collector, or none where there is no network [default: http://127.0.0.1:7700]
     #[arg(long, value_name = "URL")]
     collector: Option<String>,
     /// File with the collector's API key

@@ -1,5 +1,7 @@
 //! Where answers come from: the running agent, or the directory of a stopped one.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 use super::client::{AgentClient, ClientError, Target};
@@ -36,6 +38,21 @@ impl Source {
         match self {
             Self::Running(client, why) => client
                 .get(path)
+                .await
+                .map_err(|error| unanswered(error, why.as_ref())),
+            Self::Stopped(_) => Err(anyhow::anyhow!("the agent does not run").into()),
+        }
+    }
+
+    /// Orders something of the running agent.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<T, Failure> {
+        match self {
+            Self::Running(client, why) => client
+                .post(path, limit)
                 .await
                 .map_err(|error| unanswered(error, why.as_ref())),
             Self::Stopped(_) => Err(anyhow::anyhow!("the agent does not run").into()),

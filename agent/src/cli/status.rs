@@ -14,7 +14,17 @@ use crate::flush::{FlushState, FlushStatus};
 use crate::inspection::Stopped;
 use crate::pipeline::{DamageReport, Health, ImportState, ImportStatus};
 
+/// Examples of the command.
+const EXAMPLES: &str = "\
+Examples:
+  submeter-agent status
+  submeter-agent status --json --data-dir /var/lib/submeter-agent
+
+Exit codes: 0 shown, 1 nobody answers or the directory cannot be read, 64 a setting is wrong, 66 no agent has ever got
+ready in the state directory.";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Status {
     /// Print JSON
     #[arg(long)]
@@ -178,6 +188,7 @@ fn flush(flush: &FlushStatus) -> String {
     let state = match flush.state {
         FlushState::Starting => "starting",
         FlushState::Flowing => "flowing",
+        FlushState::NoCollector => "no collector",
         FlushState::NoKey => "no key",
         FlushState::Retrying => "retrying",
         FlushState::Halted => "HALTED",

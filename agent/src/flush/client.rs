@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::retry_after::retry_after;
 use super::transport::Transport;
 use crate::budget::Budget;
-use crate::config::Secret;
+use crate::config::{NO_COLLECTOR, Secret};
 use crate::tls::TlsFiles;
 
 /// Longest reply: a catalog of many thousand meters.
@@ -34,6 +34,9 @@ const QUOTE_CHARS_MAX: usize = 200;
 /// Why a call brought no reply, by what to do next.
 #[derive(Clone, Debug, Error)]
 pub enum CallError {
+    /// There is no collector: frames leave by `export`.
+    #[error("there is no collector: frames leave by `submeter-agent export`")]
+    NoCollector,
     /// There is no key to show. Waits for one.
     #[error("no key for the collector: {0}")]
     NoKey(String),
@@ -74,6 +77,7 @@ impl CallError {
     /// The cause as a metric's label.
     pub fn cause(&self) -> &'static str {
         match self {
+            Self::NoCollector => "no_collector",
             Self::NoKey(_) => "no_key",
             Self::Unreachable(_) => "unreachable",
             Self::Misdelivered(_) => "misdelivered",
@@ -115,7 +119,8 @@ impl KeySource {
 #[derive(Clone, Debug)]
 pub struct CollectorClient {
     transport: Transport,
-    base: String,
+    /// None: the agent has no collector.
+    base: Option<String>,
     key: KeySource,
     /// A connection that brought a foreign reply is out of step: until a call is answered rightly, none is used twice.
     out_of_step: Arc<AtomicBool>,
@@ -138,10 +143,15 @@ impl CollectorClient {
     ) -> Result<Self, String> {
         Ok(Self {
             transport: Transport::new(base, timeout, tls)?,
-            base: base.trim_end_matches('/').to_owned(),
+            base: (base != NO_COLLECTOR).then(|| base.trim_end_matches('/').to_owned()),
             key,
             out_of_step: Arc::default(),
         })
+    }
+
+    /// Whether there is a collector at all.
+    pub(crate) fn has_collector(&self) -> bool {
+        self.base.is_some()
     }
 
     /// Says who the agent is and how far it came; the reply opens a session.
@@ -187,12 +197,13 @@ impl CollectorClient {
     }
 
     fn call(&self, method: Method, path: &str) -> Result<Call, CallError> {
+        let base = self.base.as_deref().ok_or(CallError::NoCollector)?;
         let key = self.key.read()?;
         let name = Uuid::new_v4().to_string();
         let mut request = self
             .transport
             .client()
-            .request(method, format!("{}{path}", self.base))
+            .request(method, format!("{base}{path}"))
             .header(CALL_HEADER, &name);
         if let Some(key) = key {
             let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose()))

@@ -55,6 +55,11 @@ impl BodyRoom {
         }
     }
 
+    /// A room of its own for another kind of body, `bytes_max` for one and for all, which have to arrive as quickly.
+    pub(crate) fn apart(&self, bytes_max: usize) -> Self {
+        Self::new(bytes_max, bytes_max, self.timeout)
+    }
+
     /// Bytes of all bodies that are being read or worked on.
     pub(crate) fn used(&self) -> usize {
         let units = self

@@ -40,6 +40,11 @@ impl Stopped {
         }
     }
 
+    /// The directory itself.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// What looks into it.
     pub(crate) fn inspection(&self) -> Inspection<'_> {
         Inspection::new(&self.store, 0, self.config.groups_per_meter_max)

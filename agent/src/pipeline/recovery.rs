@@ -99,6 +99,7 @@ fn load_and_replay(
 ) -> Result<Recovered, StoreError> {
     let now = clock.now();
     let identity = load_identity(&store)?;
+    ensure_signing_seed(&store)?;
     let mut progress = store.progress()?.unwrap_or_else(Progress::new);
     let resume = store.resume()?;
     let sealed = resume.map_or(progress.sealed, |resume| resume.sealed);
@@ -169,6 +170,19 @@ fn load_identity(store: &Store) -> Result<StoredIdentity, StoreError> {
     store.write(batch, Durability::Synced)?;
     fail_point!(RecoveryIdentityWritten);
     Ok(identity)
+}
+
+/// Gives the directory the key by which its bundles are known.
+fn ensure_signing_seed(store: &Store) -> Result<(), StoreError> {
+    if store.snapshot().signing_key()?.is_some() {
+        return Ok(());
+    }
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| StoreError::Failed(format!("no randomness for a key: {error}")))?;
+    let mut batch = store.batch();
+    batch.put_signing_seed(&seed);
+    store.write(batch, Durability::Synced)
 }
 
 fn load_dedup(

@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 use rocksdb::{Direction, IteratorMode};
 use submeter_common::id::{AgentId, Digest, MeterId};
 use submeter_common::protocol::{Catalog, Position, Receipts};
+use submeter_common::signature::PublicKey;
 use submeter_common::time::Timestamp;
 use uuid::Uuid;
 
@@ -342,6 +343,14 @@ impl Batch<'_> {
 
     pub(crate) fn put_epoch(&mut self, epoch: u64) {
         self.put(Family::Meta, key::EPOCH, &epoch.to_be_bytes());
+    }
+
+    pub(crate) fn put_signing_seed(&mut self, seed: &[u8; 32]) {
+        self.put(Family::Meta, key::SIGNING_SEED, seed);
+    }
+
+    pub(crate) fn put_collector_key(&mut self, key: &PublicKey) {
+        self.put(Family::Meta, key::COLLECTOR_KEY, key.to_string().as_bytes());
     }
 
     pub(crate) fn put_import(&mut self, import: &ImportState) {

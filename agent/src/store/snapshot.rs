@@ -8,6 +8,7 @@ use bincode::Decode;
 use rocksdb::{DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use submeter_common::aggregate::Partial;
 use submeter_common::protocol::Catalog;
+use submeter_common::signature::{PublicKey, SigningKey};
 
 use super::conflicts::Listed;
 use super::key::{self, OpenKey};
@@ -61,6 +62,28 @@ impl<'a> Snapshot<'a> {
                 StoreError::Corrupt(format!("the catalog does not read back: {error}"))
             }),
         }
+    }
+
+    /// The seed of the key that signs bundles; none before a first start.
+    pub(crate) fn signing_key(&self) -> Result<Option<SigningKey>, StoreError> {
+        let Some(bytes) = self.get(Family::Meta, key::SIGNING_SEED)? else {
+            return Ok(None);
+        };
+        let seed = <[u8; 32]>::try_from(&*bytes)
+            .map_err(|_| StoreError::Corrupt("the signing seed is not 32 bytes long".into()))?;
+        Ok(Some(SigningKey::from_seed(&seed)))
+    }
+
+    /// Whose receipts are taken; none before the first one came.
+    pub(crate) fn collector_key(&self) -> Result<Option<PublicKey>, StoreError> {
+        let Some(bytes) = self.get(Family::Meta, key::COLLECTOR_KEY)? else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let key = text.parse();
+        key.map(Some).map_err(|_| {
+            StoreError::Corrupt("the collector's public key does not read back".into())
+        })
     }
 
     pub(crate) fn imports(&self) -> Result<Vec<ImportState>, StoreError> {

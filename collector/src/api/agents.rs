@@ -108,7 +108,7 @@ pub(super) async fn register(
 }
 
 /// The nil id is how the sources of usage name all agents beyond those that they name one by one; no agent may have it.
-fn check_identity(request: &RegisterRequest) -> Result<(), ApiError> {
+pub(super) fn check_identity(request: &RegisterRequest) -> Result<(), ApiError> {
     if request.agent_id == AgentId::OTHERS {
         return Err(ApiError::field(
             "agent_id",
@@ -237,7 +237,7 @@ fn epoch(query: &mut Query) -> Result<u64, ApiError> {
     })
 }
 
-fn expect_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn expect_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
     let given = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -254,7 +254,7 @@ fn expect_bytes(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// A frame that cannot be read is refused for ever; the agent keeps it and reports.
-fn refusal(error: FrameError) -> ApiError {
+pub(super) fn refusal(error: FrameError) -> ApiError {
     let code = match error {
         FrameError::UnsupportedVersion { .. } => "UNSUPPORTED_FRAME_VERSION",
         FrameError::TooLarge { .. } => {
@@ -330,7 +330,7 @@ async fn reply(
         .into_response())
 }
 
-fn count(outcome: FrameOutcome, size: usize) {
+pub(super) fn count(outcome: FrameOutcome, size: usize) {
     let result = match outcome {
         FrameOutcome::Applied {
             rows,
@@ -354,7 +354,7 @@ fn count(outcome: FrameOutcome, size: usize) {
 }
 
 /// Says what of an applied frame a person has to look at.
-fn warn(agent: AgentId, outcome: FrameOutcome) {
+pub(super) fn warn(agent: AgentId, outcome: FrameOutcome) {
     let FrameOutcome::Applied {
         applied,
         quarantined,

@@ -9,8 +9,8 @@ use super::access::{observe, require};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    agents, audit, completeness, credit_entitlements, customers, health, invoices, keys, meters,
-    products, subscriptions, usage,
+    agents, audit, bundles, completeness, credit_entitlements, customers, health, invoices, keys,
+    meters, products, subscriptions, trusted_keys, usage,
 };
 use crate::auth::Scope;
 
@@ -71,6 +71,7 @@ fn reads() -> Router<ApiState> {
         .route("/v1/audit", get(audit::list))
         .route("/v1/completeness", get(completeness::get))
         .route("/v1/keys", get(keys::list))
+        .route("/v1/trusted-keys", get(trusted_keys::list))
 }
 
 fn writes() -> Router<ApiState> {
@@ -102,6 +103,8 @@ fn writes() -> Router<ApiState> {
         .route("/v1/agents/{id}/retire", post(agents::retire))
         .route("/v1/agents/{id}/acknowledge", post(agents::acknowledge))
         .route("/v1/keys", post(keys::create))
+        .route("/v1/trusted-keys", post(trusted_keys::trust))
+        .route("/v1/trusted-keys/{key}", delete(trusted_keys::distrust))
         .route("/v1/keys/{id}", delete(keys::revoke))
 }
 
@@ -110,6 +113,7 @@ fn agent_routes() -> Router<ApiState> {
         .route("/v1/catalog", get(agents::catalog))
         .route("/v1/agents/register", post(agents::register))
         .route("/v1/agents/{id}/frames", post(agents::frames))
+        .route("/v1/bundles", post(bundles::import))
 }
 
 async fn no_route(method: Method, uri: Uri) -> ApiError {

@@ -1,20 +1,66 @@
-//! `agents list|acknowledge|retire`.
+//! `agents list|acknowledge|retire|trust|trusted|distrust`.
 
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
+use submeter_common::signature::PublicKey;
 
 use super::client::{Client, ClientArgs, print_json};
+use super::say::say;
 use super::table::{Table, cell};
+
+/// Examples of the command.
+const LIST_EXAMPLES: &str = "\
+Examples:
+  submeter-collector agents list --json
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const ACKNOWLEDGE_EXAMPLES: &str = "\
+Examples:
+  submeter-collector agents acknowledge 01a203b5-2a96-7070-b788-f524514f12fc
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const RETIRE_EXAMPLES: &str = "\
+Examples:
+  submeter-collector agents retire 01a203b5-2a96-7070-b788-f524514f12fc
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const TRUST_EXAMPLES: &str = "\
+Examples:
+  submeter-collector agents trust smpk_… --name site-7
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const TRUSTED_EXAMPLES: &str = "\
+Examples:
+  submeter-collector agents trusted
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const DISTRUST_EXAMPLES: &str = "\
+Examples:
+  submeter-collector agents distrust smpk_…
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List agents with their position, watermark and receipts.
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Clear an agent's alarms after you have looked at them; the audit log keeps them.
+    #[command(after_help = ACKNOWLEDGE_EXAMPLES)]
     Acknowledge {
         /// The agent's id, as `agents list` shows it.
         agent_id: String,
@@ -22,9 +68,35 @@ pub(super) enum Command {
         client: ClientArgs,
     },
     /// Retire an agent that will not come back, so that periods no longer wait for it.
+    #[command(after_help = RETIRE_EXAMPLES)]
     Retire {
         /// The agent's id, as `agents list` shows it.
         agent_id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take bundles that are signed with this key.
+    #[command(after_help = TRUST_EXAMPLES)]
+    Trust {
+        /// The key, as `submeter-agent export --public-key` prints it.
+        public_key: PublicKey,
+        /// What people call the site.
+        #[arg(long)]
+        name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List the keys whose bundles are taken.
+    #[command(after_help = TRUSTED_EXAMPLES)]
+    Trusted {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take no more bundles that are signed with this key; what was applied stays applied.
+    #[command(after_help = DISTRUST_EXAMPLES)]
+    Distrust {
+        /// The key, as `agents trusted` lists it.
+        public_key: PublicKey,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -41,7 +113,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             if client.json {
                 return print_json(&agent);
             }
-            println!("{agent_id} has no alarms any more");
+            say(format_args!("{agent_id} has no alarms any more"))?;
             Ok(())
         }),
         Command::Retire { agent_id, client } => client.run(async |collector| {
@@ -50,10 +122,53 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             if client.json {
                 return print_json(&agent);
             }
-            println!("{agent_id} is retired: periods no longer wait for it");
+            say(format_args!(
+                "{agent_id} is retired: periods no longer wait for it"
+            ))?;
             Ok(())
         }),
+        Command::Trust {
+            public_key,
+            name,
+            client,
+        } => client.run(async |collector| trust(collector, public_key, &name, client.json).await),
+        Command::Trusted { client } => {
+            client.run(async |collector| trusted(collector, client.json).await)
+        }
+        Command::Distrust { public_key, client } => client.run(async |collector| {
+            let path = format!("/v1/trusted-keys/{public_key}");
+            collector.send(Method::DELETE, &path, &[], None).await?;
+            say(format_args!("{public_key} is trusted no longer"))
+        }),
     }
+}
+
+async fn trust(
+    collector: &Client,
+    public_key: PublicKey,
+    name: &str,
+    json: bool,
+) -> anyhow::Result<()> {
+    let body = json!({ "public_key": public_key, "name": name });
+    let key = collector
+        .send(Method::POST, "/v1/trusted-keys", &[], Some(&body))
+        .await?;
+    if json {
+        return print_json(&key);
+    }
+    say(format_args!("bundles of `{name}` are taken from now on"))
+}
+
+async fn trusted(collector: &Client, json: bool) -> anyhow::Result<()> {
+    let keys = collector.list("/v1/trusted-keys", &[], usize::MAX).await?;
+    if json {
+        return print_json(&Value::Array(keys));
+    }
+    let mut table = Table::new(&["Key", "Name", "Trusted since"]);
+    for key in &keys {
+        table.row(["public_key", "name", "trusted_at"].map(|field| cell(&key[field])));
+    }
+    say(&table)
 }
 
 async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
@@ -89,7 +204,7 @@ async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
             alarms(agent),
         ]);
     }
-    println!("{table}");
+    say(&table)?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! `check-config`: the settings in force with their sources, or everything that is wrong with them.
 
+use super::say::{remark, say};
 use super::table::Table;
-use super::{EXIT_CONFIG, EXIT_OK, SettingsArgs};
+use super::{EXIT_CONFIG, SettingsArgs, told};
 use crate::config::Config;
 
 pub(super) fn run(arguments: &SettingsArgs) -> u8 {
@@ -11,11 +12,10 @@ pub(super) fn run(arguments: &SettingsArgs) -> u8 {
             for setting in settings {
                 table.row([setting.key.to_owned(), setting.value, setting.source]);
             }
-            println!("{table}");
-            EXIT_OK
+            told(say(&table))
         }
         Err(problems) => {
-            eprintln!("{problems}");
+            remark(format_args!("{problems}"));
             EXIT_CONFIG
         }
     }

@@ -10,6 +10,8 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use reqwest::{Method, Url};
 use serde_json::Value;
+
+use super::say::{remark, say};
 use submeter_common::secrecy::Secrecy;
 
 /// Environment variable that may hold the key itself.
@@ -17,6 +19,9 @@ const KEY_VARIABLE: &str = "SUBMETER_COLLECTOR_KEY";
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest wait for an answer to a file of megabytes.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Entries that lists fetch at once: the largest page.
 const PAGE_SIZE: usize = 100;
@@ -104,7 +109,7 @@ fn read_key(path: &Path) -> anyhow::Result<String> {
         read().with_context(|| format!("cannot read the key from {}", path.display()))?;
     match secrecy {
         Secrecy::Exposed { .. } => bail!("{} {secrecy}", path.display()),
-        Secrecy::Shared { .. } => eprintln!("warning: {} {secrecy}", path.display()),
+        Secrecy::Shared { .. } => remark(format_args!("warning: {} {secrecy}", path.display())),
         Secrecy::Private => {}
     }
     Ok(text)
@@ -127,6 +132,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        self.answer(request).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
         let response = request
             .send()
             .await
@@ -140,6 +149,18 @@ impl Client {
             return Ok(Value::Null);
         }
         serde_json::from_str(&text).context("the answer is not JSON; is this a collector?")
+    }
+
+    /// POST of a file.
+    pub(super) async fn send_bytes(&self, path: &str, bytes: Vec<u8>) -> anyhow::Result<Value> {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .timeout(UPLOAD_TIMEOUT)
+            .bearer_auth(&self.key)
+            .header("content-type", "application/octet-stream")
+            .body(bytes);
+        self.answer(request).await
     }
 
     /// GET.
@@ -186,6 +207,6 @@ fn refusal(status: u16, text: &str) -> String {
 
 /// Prints JSON for machines.
 pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say(format_args!("{}", serde_json::to_string_pretty(value)?))?;
     Ok(())
 }

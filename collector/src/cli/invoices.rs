@@ -4,12 +4,28 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs, print_json};
+use super::say::say;
 use super::table::{Table, cell};
 use crate::money::{Currency, Money};
+
+/// Examples of the command.
+const LIST_EXAMPLES: &str = "\
+Examples:
+  submeter-collector invoices list --customer acme
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  submeter-collector invoices show inv_123
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List invoices, newest first.
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         /// Only this customer's.
         #[arg(long)]
@@ -24,6 +40,7 @@ pub(super) enum Command {
         client: ClientArgs,
     },
     /// Show one invoice with every line's derivation.
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The invoice's id, as `invoices list` shows it.
         invoice_id: String,
@@ -88,7 +105,7 @@ async fn list(
             cell(&invoice["complete"]),
         ]);
     }
-    println!("{table}");
+    say(&table)?;
     Ok(())
 }
 
@@ -99,42 +116,54 @@ async fn show(collector: &Client, invoice_id: &str, json: bool) -> anyhow::Resul
     if json {
         return print_json(&invoice);
     }
-    head(&invoice);
+    head(&invoice)?;
     let lines = invoice["lines"]
         .as_array()
         .map(Vec::as_slice)
         .unwrap_or_default();
-    println!("{}", lines_table(lines, &invoice));
+    say(lines_table(lines, &invoice))?;
     for (position, line) in lines.iter().enumerate() {
-        derivation(position + 1, line);
+        derivation(position + 1, line)?;
     }
     Ok(())
 }
 
-fn head(invoice: &Value) {
-    println!(
+fn head(invoice: &Value) -> anyhow::Result<()> {
+    say(format_args!(
         "{}  {}  {}",
         cell(&invoice["number"]),
         cell(&invoice["invoice_id"]),
         cell(&invoice["status"])
-    );
-    println!("  customer      {}", cell(&invoice["customer_id"]));
-    println!("  subscription  {}", cell(&invoice["subscription_id"]));
+    ))?;
+    say(format_args!(
+        "  customer      {}",
+        cell(&invoice["customer_id"])
+    ))?;
+    say(format_args!(
+        "  subscription  {}",
+        cell(&invoice["subscription_id"])
+    ))?;
     if !invoice["period"].is_null() {
-        println!(
+        say(format_args!(
             "  usage of      {} to {}",
             cell(&invoice["period"]["start"]),
             cell(&invoice["period"]["end"])
-        );
+        ))?;
     }
-    println!("  issued        {}", cell(&invoice["issued_at"]));
+    say(format_args!(
+        "  issued        {}",
+        cell(&invoice["issued_at"])
+    ))?;
     if invoice["complete"] == Value::Bool(false) {
-        println!(
+        say(format_args!(
             "  INCOMPLETE    without the agents {}",
             cell(&invoice["missing_agents"])
-        );
+        ))?;
     }
-    println!("  total         {}", cell(&invoice["total_text"]));
+    say(format_args!(
+        "  total         {}",
+        cell(&invoice["total_text"])
+    ))
 }
 
 fn lines_table(lines: &[Value], invoice: &Value) -> Table {
@@ -169,38 +198,39 @@ fn lines_table(lines: &[Value], invoice: &Value) -> Table {
 }
 
 /// Says in words where a line's numbers come from.
-fn derivation(number: usize, line: &Value) {
-    println!(
+fn derivation(number: usize, line: &Value) -> anyhow::Result<()> {
+    say(format_args!(
         "{number}. {}: {} to {}",
         cell(&line["description"]),
         period(line, "start"),
         period(line, "end")
-    );
+    ))?;
     if !line["meter_id"].is_null() {
-        println!(
+        say(format_args!(
             "     meter {} ({}, {} of {})",
             cell(&line["meter_id"]),
             cell(&line["meter_name"]),
             cell(&line["aggregation"]),
             cell(&line["measurement_unit"])
-        );
+        ))?;
     }
     for grant in line["credits"]["grants"].as_array().into_iter().flatten() {
-        println!(
+        say(format_args!(
             "     credits {} from grant {}",
             cell(&grant["amount"]),
             cell(&grant["grant_id"])
-        );
+        ))?;
     }
     for source in line["sources"].as_array().into_iter().flatten() {
-        println!(
+        say(format_args!(
             "     agent {} frames {} to {}: {} events",
             cell(&source["agent_id"]),
             cell(&source["first_seq"]),
             cell(&source["last_seq"]),
             cell(&source["events"])
-        );
+        ))?;
     }
+    Ok(())
 }
 
 fn period(line: &Value, edge: &str) -> String {

@@ -5,12 +5,35 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, ClientArgs, print_json};
+use super::say::{remark, say};
 use super::table::{Table, cell};
 use crate::auth::Scope;
+
+/// Examples of the command.
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  submeter-collector keys create --scope agent --name web-1 > web-1.key
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const LIST_EXAMPLES: &str = "\
+Examples:
+  submeter-collector keys list --json
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  submeter-collector keys revoke key_123
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create a key and print its secret, once.
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// What the key is good for: read, write, ingest or agent; may be given several times.
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
@@ -22,11 +45,13 @@ pub(super) enum Command {
         client: ClientArgs,
     },
     /// List keys, newest first. Secrets are never shown.
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Revoke a key for ever.
+    #[command(after_help = REVOKE_EXAMPLES)]
     Revoke {
         /// The key's id, as `keys list` shows it.
         key_id: String,
@@ -49,7 +74,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             collector
                 .send(Method::DELETE, &format!("/v1/keys/{key_id}"), &[], None)
                 .await?;
-            println!("{key_id} is revoked");
+            say(format_args!("{key_id} is revoked"))?;
             Ok(())
         }),
     }
@@ -70,12 +95,12 @@ async fn create(
         return print_json(&key);
     }
     // The secret alone on standard output, so that `> FILE` keeps just it.
-    eprintln!(
+    remark(format_args!(
         "{} `{name}` ({}); its secret is shown only now:",
         cell(&key["key_id"]),
         cell(&key["scopes"])
-    );
-    println!("{}", cell(&key["key"]));
+    ));
+    say(format_args!("{}", cell(&key["key"])))?;
     Ok(())
 }
 
@@ -90,6 +115,6 @@ async fn list(collector: &Client, json: bool) -> anyhow::Result<()> {
             ["key_id", "name", "scopes", "created_at", "revoked_at"].map(|field| cell(&key[field])),
         );
     }
-    println!("{table}");
+    say(&table)?;
     Ok(())
 }

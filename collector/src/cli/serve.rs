@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use submeter_common::time::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::say::{remark, say};
 use super::{EXIT_CONFIG, EXIT_DIED, EXIT_FAILED, EXIT_OK, SettingsArgs};
 use crate::collector::Collector;
 use crate::config::Config;
@@ -19,7 +20,7 @@ pub(super) fn run(arguments: &SettingsArgs) -> u8 {
     let config = match Config::load(arguments.config.as_deref(), &arguments.flags()) {
         Ok((config, _)) => config,
         Err(problems) => {
-            eprintln!("the settings are wrong:\n{problems}");
+            remark(format_args!("the settings are wrong:\n{problems}"));
             return EXIT_CONFIG;
         }
     };
@@ -31,14 +32,14 @@ pub(super) fn run(arguments: &SettingsArgs) -> u8 {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
+            remark(format_args!("error: cannot start the runtime: {error}"));
             return EXIT_FAILED;
         }
     };
     match runtime.block_on(serve(config)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            remark(format_args!("error: {error:#}"));
             EXIT_FAILED
         }
     }
@@ -49,7 +50,8 @@ async fn serve(config: Config) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
     let mut collector = Collector::start(config.clone(), Arc::new(SystemClock)).await?;
-    greet(&config, &collector);
+    // A collector serves on whether or not its first lines could be printed.
+    let _ = greet(&config, &collector);
     tokio::select! {
         died = collector.died() => {
             tracing::error!(%died, "stopping, because a part of the collector died");
@@ -69,7 +71,7 @@ async fn serve(config: Config) -> anyhow::Result<u8> {
     Ok(EXIT_OK)
 }
 
-fn greet(config: &Config, collector: &Collector) {
+fn greet(config: &Config, collector: &Collector) -> anyhow::Result<()> {
     let address = collector.address();
     let data_dir =
         std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
@@ -78,18 +80,20 @@ fn greet(config: &Config, collector: &Collector) {
         let data_dir = data_dir.display();
         let bootstrap = bootstrap.map(|path| path.display().to_string());
         tracing::info!(%address, %data_dir, bootstrap_key = bootstrap, "serving");
-        return;
+        return Ok(());
     }
-    println!(
+    say(format_args!(
         "submeter-collector {} serves http://{address}",
         env!("CARGO_PKG_VERSION")
-    );
-    println!("  data dir   {}", data_dir.display());
+    ))?;
+    say(format_args!("  data dir   {}", data_dir.display()))?;
     if let Some(path) = bootstrap {
-        println!(
+        say(format_args!(
             "  first key  {} (made now, holds every scope: keep it private)",
             path.display()
-        );
+        ))?;
     }
-    println!("  to stop    Ctrl-C or SIGTERM; open requests are finished first");
+    say(format_args!(
+        "  to stop    Ctrl-C or SIGTERM; open requests are finished first"
+    ))
 }

@@ -4,9 +4,19 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs, print_json};
+use super::say::say;
 use super::table::{Table, cell};
 
+/// Examples of the command.
+const EXAMPLES: &str = "\
+Examples:
+  submeter-collector usage --customer acme
+  submeter-collector usage --customer acme --meter mtr_123 --start 2026-01-01T00:00:00Z --end 2026-02-01T00:00:00Z --granularity day
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct UsageArgs {
     /// The customer's id.
     #[arg(long)]
@@ -56,13 +66,13 @@ async fn show(collector: &Client, arguments: &UsageArgs) -> anyhow::Result<()> {
     if arguments.client.json {
         return print_json(&usage);
     }
-    println!(
+    say(format_args!(
         "{} from {} to {}",
         cell(&usage["customer_id"]),
         cell(&usage["start"]),
         cell(&usage["end"])
-    );
-    println!("{}", table(&usage));
+    ))?;
+    say(format_args!("{}", table(&usage)))?;
     Ok(())
 }
 

@@ -47,6 +47,7 @@ mod roster;
 mod settle;
 mod subscription;
 mod transaction;
+mod trust;
 mod usage;
 
 use std::path::Path;

@@ -34,6 +34,8 @@ pub(super) enum Kind {
     ApiKey = 10,
     Audit = 11,
     Quarantine = 12,
+    TrustedKey = 13,
+    SigningSeed = 14,
 }
 
 /// Orders and look-ups over documents. The numbers are stored, too.

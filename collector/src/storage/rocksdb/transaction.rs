@@ -74,6 +74,12 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    pub(super) fn delete_document(&mut self, kind: Kind, id: &str) {
+        let key = Key::of_document(kind, id);
+        self.batch
+            .delete_cf(self.database.family(Family::Documents), key);
+    }
+
     /// Names the document `id` in an index.
     pub(super) fn put_index(&mut self, key: &[u8], id: &str) {
         self.batch
