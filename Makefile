@@ -15,7 +15,7 @@ WHOLE := --release --workspace --locked
 FAIL_POINTS := --features submeter-agent/fail-points --bin submeter-agent-fail-points
 BIN := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build demo demo-stop test test-crash test-fleet lint bench
+.PHONY: help setup build demo demo-stop test test-crash test-damage test-fleet lint bench
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: build ## every test, those that start the real binaries too
 
 test-crash: build ## the crash loop at length: the agent killed 200 times, the collector in between
 	@CRASH_LOOP_KILLS=$${CRASH_LOOP_KILLS:-200} cargo test $(WHOLE) --test crash_loop -- --nocapture
+
+test-damage: build ## a thousand flips, cuts and removals in a state directory
+	@SUBMETER_TEST_DAMAGE=$${SUBMETER_TEST_DAMAGE:-1..1000} cargo test $(WHOLE) --lib -- tests::damage --nocapture
 
 test-fleet: build ## ten thousand agents that come back at once after an outage
 	@SUBMETER_FLEET=10000 cargo test $(WHOLE) --test network a_thousand_agents -- --nocapture

@@ -14,6 +14,7 @@ mod source;
 mod status;
 mod table;
 mod tail;
+mod verify;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_FRAMES_LEFT: u8 = 3;
 /// The store failed. What was acknowledged is on disk.
 const EXIT_POISONED: u8 = 4;
+/// The state directory is damaged.
+const EXIT_DAMAGED: u8 = 5;
 /// A setting is wrong.
 const EXIT_CONFIG: u8 = 64;
 /// Some lines of an import, or a file, were refused.
@@ -57,6 +60,8 @@ enum Command {
     /// Look at events, open partials, frames, remembered ids, meters and quarantine, running or stopped
     #[command(subcommand)]
     Inspect(inspect::Inspect),
+    /// Check the state directory of a stopped agent: checksums, cursors, chain of frames, conservation
+    Verify(verify::Verify),
     /// Bring in past events from a file, one JSON event per line
     Import(import::Import),
     /// Follow accepted events as they come
@@ -81,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Flush(command) => block_on(command.execute()),
         Command::Status(command) => block_on(command.execute()),
         Command::Inspect(command) => block_on(command.execute()),
+        Command::Verify(command) => command.execute(),
         Command::Import(command) => block_on(command.execute()),
         Command::Tail(command) => block_on(command.execute()),
         Command::Export(command) => block_on(command.execute()),

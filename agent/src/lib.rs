@@ -33,3 +33,4 @@ mod ingest;
 mod inspection;
 mod routes;
 mod store;
+mod verify;

@@ -213,7 +213,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Meta,
         Self::Journal,
         Self::Dedup,
@@ -240,7 +240,7 @@ impl Family {
     }
 
     /// Where reports say that its damage is.
-    const fn area(self) -> Area {
+    pub(crate) const fn area(self) -> Area {
         match self {
             Self::Meta => Area::Meta,
             Self::Journal => Area::Journal,
@@ -329,16 +329,24 @@ impl Store {
     /// Reads everything once, so that what does not read is known.
     pub(crate) fn read_everything(&self) -> Result<(), StoreError> {
         for family in Family::ALL {
-            let mut options = ReadOptions::default();
-            options.fill_cache(false);
-            let mut walk = self.db.raw_iterator_cf_opt(self.family(family), options);
-            walk.seek_to_first();
-            while walk.valid() {
-                walk.next();
-            }
-            walk.status()?;
+            self.read_family(family)?;
         }
         Ok(())
+    }
+
+    /// Reads all of a family; answers how many entries there are.
+    pub(crate) fn read_family(&self, family: Family) -> Result<u64, StoreError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let mut walk = self.db.raw_iterator_cf_opt(self.family(family), options);
+        walk.seek_to_first();
+        let mut entries = 0;
+        while walk.valid() {
+            entries += 1;
+            walk.next();
+        }
+        walk.status()?;
+        Ok(entries)
     }
 
     fn check_layout(&self) -> Result<(), StoreError> {

@@ -110,6 +110,23 @@ pub(crate) fn damage_reports(path: &Path) -> Result<Vec<DamageReport>, StoreErro
     }
 }
 
+/// Notes that a person has taken note of all accounts; answers how many were new. The agent may run meanwhile.
+pub(crate) fn acknowledge(path: &Path) -> Result<usize, StoreError> {
+    let mut reports = damage_reports(path)?;
+    let new = reports.iter_mut().filter(|known| !known.acknowledged);
+    let count = new.map(|known| known.acknowledged = true).count();
+    if count > 0 {
+        write(path, &reports)?;
+    }
+    Ok(count)
+}
+
+fn write(path: &Path, reports: &[DamageReport]) -> Result<(), StoreError> {
+    let failed = |error: String| StoreError::of_system(format!("damage: {error}"));
+    let json = serde_json::to_vec_pretty(reports).map_err(|error| failed(error.to_string()))?;
+    write_durably(&directory::damage(path), &json).map_err(|error| failed(error.to_string()))
+}
+
 impl Directory {
     /// The accounts; one that does not read back is put aside, for it must not keep an agent from starting.
     pub(crate) fn damage_reports(&self) -> Vec<DamageReport> {
@@ -143,13 +160,6 @@ impl Directory {
             let oldest = incidents.iter().position(|known| known.acknowledged);
             incidents.remove(oldest.unwrap_or(0));
         }
-        self.write_damage(&incidents)
-    }
-
-    fn write_damage(&self, incidents: &[DamageReport]) -> Result<(), StoreError> {
-        let failed = |error: String| StoreError::of_system(format!("damage: {error}"));
-        let json =
-            serde_json::to_vec_pretty(incidents).map_err(|error| failed(error.to_string()))?;
-        write_durably(&self.damage(), &json).map_err(|error| failed(error.to_string()))
+        write(self.path(), &incidents)
     }
 }

@@ -115,6 +115,11 @@ impl Directory {
         Mark::read(&self.mark()).map_err(|error| StoreError::of_system(format!("mark: {error}")))
     }
 
+    /// Whether anything tells that an agent has lived here.
+    pub(crate) fn is_known(&self) -> Result<bool, StoreError> {
+        Ok(self.has_database()? || self.read_mark()? != Found::Missing)
+    }
+
     /// Whether there is a database, or any file of one.
     pub(crate) fn has_database(&self) -> Result<bool, StoreError> {
         match fs::read_dir(self.database()) {

@@ -12,9 +12,10 @@ use submeter_common::protocol::Position;
 use tempfile::TempDir;
 
 use super::collector::Collector;
-use super::kit::{Kit, backfilled, catalog, event, grouped, meter, seconds, submit};
+use super::kit::{Kit, at, backfilled, catalog, event, grouped, meter, seconds, submit};
 use crate::pipeline::EventOutcome::{Accepted, Duplicate};
-use crate::pipeline::{DamageReport, Pipeline, PipelineError, SealReason};
+use crate::pipeline::{DamageReport, Pipeline, PipelineError, SealReason, StoreConfig};
+use crate::verify::{State, Verdict, verify};
 
 /// A state directory that was lived in and then killed, and what must be in it.
 struct Victim {
@@ -182,6 +183,13 @@ fn files(state: &Path) -> Vec<PathBuf> {
     files
 }
 
+fn contents(state: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = files(state).into_iter();
+    files
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect()
+}
+
 /// Sends what waits as the flusher does: first the position is compared, then frames go out in order.
 async fn flush(pipeline: &Pipeline, collector: &mut Collector) -> Result<(), PipelineError> {
     let outbox = pipeline.outbox();
@@ -262,7 +270,11 @@ async fn recover(victim: &Victim, state: &Path, what: &str) -> Outcome {
     let whole = outcome.missing == 0 && outcome.forgotten == 0;
     assert!(whole || lost, "{what}: {outcome:#?}");
 
-    // The next start finds nothing new, unless nothing had read what is damaged before; then the one after it.
+    // Who only looks agrees that all is well again, unless nothing but a look has read what is damaged.
+    let verdicts = look(&config, what);
+    let whole = outcome.incidents.is_empty() || verdicts.is_empty();
+    assert!(whole, "{what}: {verdicts:#?}, {outcome:#?}");
+    // Once damage was recovered from, the next start finds nothing new. What nothing has read yet may show at any start.
     if outcome.incidents.is_empty() {
         drop(open());
     }
@@ -287,6 +299,14 @@ async fn recover(victim: &Victim, state: &Path, what: &str) -> Outcome {
         reports = later;
     }
     outcome
+}
+
+/// What `verify` finds wrong.
+fn look(config: &StoreConfig, what: &str) -> Vec<Verdict> {
+    let now = at("2026-01-10T12:02:30Z");
+    let mut verdicts = verify(config, now).unwrap_or_else(|error| panic!("{what}: {error}"));
+    verdicts.retain(|verdict| verdict.state != State::Sound);
+    verdicts
 }
 
 /// What an agent does after a start, until everything is collected and every event was sent once more.
@@ -328,7 +348,13 @@ async fn live(
 #[tokio::test]
 async fn a_sound_directory_has_nothing_to_report() {
     let victim = Victim::new().await;
-    let outcome = recover(&victim, &victim.copy("sound"), "nothing").await;
+    let state = victim.copy("sound");
+    let before = contents(&state);
+    let mut config = victim.kit.config.clone();
+    config.data_dir.clone_from(&state);
+    assert_eq!(look(&config, "before"), []);
+    assert!(contents(&state) == before, "a look changes nothing");
+    let outcome = recover(&victim, &state, "nothing").await;
     assert!(outcome.incidents.is_empty(), "{outcome:?}");
     assert_eq!((outcome.missing, outcome.forgotten), (0, 0));
 }
@@ -350,7 +376,14 @@ async fn damage_anywhere_is_recovered_from_and_accounted_for() {
         damage.inflict(file);
         let name = file.strip_prefix(&state).unwrap().display().to_string();
         let what = format!("seed {seed}: {name} of {length} bytes, {damage:?}");
+        let mut config = victim.kit.config.clone();
+        config.data_dir.clone_from(&state);
+        let seen = !look(&config, &what).is_empty();
         let outcome = recover(&victim, &state, &what).await;
+        assert!(
+            seen || outcome.incidents.is_empty(),
+            "{what}: not seen, {outcome:#?}"
+        );
         if std::env::var_os("SUBMETER_TEST_DAMAGE").is_some() {
             println!(
                 "{what}: {} incidents, {} missing, {} forgotten",

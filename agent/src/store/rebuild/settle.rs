@@ -225,7 +225,8 @@ impl Settling<'_> {
     fn settle_dedup(&mut self) -> Result<(), StoreError> {
         // Without the names of their runs, ids are as good as gone.
         let needed = [Family::Dedup, Family::DedupTail, Family::Meta];
-        if !needed.iter().all(|family| self.salvaged.is_whole(*family)) {
+        let whole = needed.iter().all(|family| self.salvaged.is_whole(*family));
+        if !whole || self.stale || self.salvaged.jumped {
             let oldest = journal::oldest_known(self.store);
             let message = if oldest > 1 {
                 format!(
