@@ -29,6 +29,7 @@
 //! |              | `identity`                                        | agent id, state nonce, fingerprint key      |
 //! |              | `progress`                                        | cursor, receipts, sealed position, watermark, open dedup generation, backfill |
 //! |              | `revision`                                        | u64, how often progress was written         |
+//! |              | `runs_revision`                                   | u64, how often runs were named or lost their names |
 //! |              | `catalog`                                         | the catalog in force, JSON                  |
 //! |              | `acknowledged`, `epoch`                           | what the collector holds; its last epoch    |
 //! |              | `lineage`                                         | which process wrote which records, JSON     |
@@ -288,9 +289,9 @@ impl Store {
             crash: crash::Crash::default(),
         };
         store.check_layout()?;
-        let revision = store.revision()?;
+        let (revision, runs_revision) = (store.revision()?, store.runs_revision()?);
         // The process may have ended between a write and its mark.
-        store.marker().raise_revision(revision);
+        store.marker().raise_revisions(revision, runs_revision);
         Ok(store)
     }
 

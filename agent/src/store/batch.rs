@@ -21,11 +21,16 @@ pub(super) struct Essence {
     pub(super) record: Option<(u64, u32)>,
     /// How often progress was written, the newest frame frozen, and the cursor.
     pub(super) progress: Option<(u64, StoredPosition, u64)>,
+    /// How often the runs of ids were named.
+    pub(super) runs: Option<u64>,
 }
 
 impl Essence {
     pub(super) fn is_empty(&self) -> bool {
-        self.identity.is_none() && self.record.is_none() && self.progress.is_none()
+        self.identity.is_none()
+            && self.record.is_none()
+            && self.progress.is_none()
+            && self.runs.is_none()
     }
 
     pub(super) fn note(self, mark: &mut Mark) {
@@ -41,6 +46,9 @@ impl Essence {
             if mark.sealed != sealed {
                 (mark.sealed, mark.sealed_record) = (sealed, cursor);
             }
+        }
+        if let Some(revision) = self.runs {
+            mark.runs_revision = revision;
         }
     }
 }
@@ -61,6 +69,11 @@ impl<'a> Batch<'a> {
     /// The number of the next writing of progress.
     pub(super) fn next_revision(&self) -> u64 {
         self.store.marker().mark().revision + 1
+    }
+
+    /// The number of the next naming of runs.
+    pub(super) fn next_runs_revision(&self) -> u64 {
+        self.store.marker().mark().runs_revision + 1
     }
 
     /// What the mark is to know of this write.

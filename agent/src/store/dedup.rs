@@ -43,11 +43,23 @@ impl Batch<'_> {
     /// Says how a run stands.
     pub(crate) fn put_run(&mut self, run: &StoredRun) {
         self.put(Family::Meta, &key::run(run.id), &meta::encode(run));
+        self.count_naming();
     }
 
     /// Takes a run's name away; what it held is deleted by [`Store::delete_runs`].
     pub(crate) fn forget_run(&mut self, run: u32) {
         self.delete(Family::Meta, &key::run(run));
+        self.count_naming();
+    }
+
+    /// What runs hold is deleted as soon as their names are gone, and that deletion is not in the log. A log that lost its
+    /// end would bring the names back alone: the number tells.
+    fn count_naming(&mut self) {
+        if self.essence().runs.is_none() {
+            let revision = self.next_runs_revision();
+            self.put(Family::Meta, key::RUNS_REVISION, &revision.to_be_bytes());
+            self.essence().runs = Some(revision);
+        }
     }
 }
 
@@ -66,6 +78,12 @@ impl Store {
     /// The newest generation that is a run, or was one until it was merged.
     pub(crate) fn closed_generation(&self) -> Result<u32, StoreError> {
         closed_generation(self.get(Family::Meta, key::CLOSED_GENERATION)?.as_deref())
+    }
+
+    /// How often runs were named or lost their names; 0 before the first time.
+    pub(crate) fn runs_revision(&self) -> Result<u64, StoreError> {
+        self.get(Family::Meta, key::RUNS_REVISION)?
+            .map_or(Ok(0), |bytes| key::trailing_u64(&bytes))
     }
 
     /// All runs that have a name, oldest first.

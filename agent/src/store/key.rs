@@ -9,6 +9,7 @@ pub(super) const LAYOUT: &[u8] = b"layout";
 pub(super) const IDENTITY: &[u8] = b"identity";
 pub(super) const PROGRESS: &[u8] = b"progress";
 pub(super) const REVISION: &[u8] = b"revision";
+pub(super) const RUNS_REVISION: &[u8] = b"runs_revision";
 pub(super) const RESUME: &[u8] = b"resume";
 pub(super) const CATALOG: &[u8] = b"catalog";
 pub(super) const ACKNOWLEDGED: &[u8] = b"acknowledged";

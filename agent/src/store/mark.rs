@@ -35,6 +35,8 @@ pub(crate) struct Mark {
     pub(crate) accepted: u64,
     /// How often progress was written.
     pub(crate) revision: u64,
+    /// How often the runs of ids were named.
+    pub(crate) runs_revision: u64,
     /// The newest frame frozen.
     pub(crate) sealed: StoredPosition,
     /// The last journal record that it and the frames before it hold.
@@ -51,6 +53,7 @@ impl Default for Mark {
             record: 0,
             accepted: 0,
             revision: 0,
+            runs_revision: 0,
             sealed: StoredPosition {
                 seq: 0,
                 digest: Digest::ZERO,
@@ -162,8 +165,9 @@ impl Marker {
     }
 
     /// Goes on counting where the database stands.
-    pub(super) fn raise_revision(&mut self, revision: u64) {
+    pub(super) fn raise_revisions(&mut self, revision: u64, runs_revision: u64) {
         self.mark.revision = self.mark.revision.max(revision);
+        self.mark.runs_revision = self.mark.runs_revision.max(runs_revision);
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {

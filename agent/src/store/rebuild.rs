@@ -39,6 +39,8 @@ struct Salvaged {
     log: WalScan,
     /// A write of progress is missing between two that are there.
     jumped: bool,
+    /// A naming of runs is missing between two that are there.
+    runs_jumped: bool,
     readings: Vec<(Family, Reading)>,
     findings: Vec<Finding>,
 }
@@ -200,6 +202,7 @@ fn copy(directory: &Directory, fresh: &Store) -> Result<Salvaged, StoreError> {
         mark,
         log: WalScan::default(),
         jumped: false,
+        runs_jumped: false,
         readings: Vec::new(),
         findings: Vec::new(),
     };
@@ -316,12 +319,17 @@ fn copy_log(
     salvaged: &mut Salvaged,
 ) -> Result<(), StoreError> {
     let mut revision = fresh.revision()?;
-    let mut jumped = false;
+    let mut runs_revision = fresh.runs_revision()?;
+    let (mut jumped, mut runs_jumped) = (false, false);
     let scanned = wal::scan::<LogError>(database, |batch, broken| {
         if !all && !broken {
             return Ok(());
         }
-        if let Some(found) = revision_of(batch) {
+        if let Some(found) = number_in(batch, key::RUNS_REVISION) {
+            runs_jumped |= found > runs_revision + 1;
+            runs_revision = runs_revision.max(found);
+        }
+        if let Some(found) = number_in(batch, key::REVISION) {
             if found <= revision {
                 return Ok(write_operations(fresh, batch, |operation| {
                     !is_progress(operation)
@@ -338,7 +346,7 @@ fn copy_log(
         Err(LogError::Io(error)) if error.kind() == io::ErrorKind::NotFound => WalScan::default(),
         Err(LogError::Io(error)) => return Err(StoreError::of_system(format!("log: {error}"))),
     };
-    salvaged.jumped = jumped;
+    (salvaged.jumped, salvaged.runs_jumped) = (jumped, runs_jumped);
     for found in std::mem::take(&mut salvaged.log.breaks) {
         let message = format!(
             "{}: bytes {} to {} do not read; {} write(s) are missing there",
@@ -374,9 +382,10 @@ impl From<StoreError> for LogError {
     }
 }
 
-fn revision_of(batch: &WalBatch<'_>) -> Option<u64> {
+/// The number that a write sets under `key`.
+fn number_in(batch: &WalBatch<'_>, key: &[u8]) -> Option<u64> {
     batch.operations().find_map(|operation| match operation {
-        Operation::Put(Family::Meta, key::REVISION, value) => key::trailing_u64(value).ok(),
+        Operation::Put(Family::Meta, found, value) if found == key => key::trailing_u64(value).ok(),
         _ => None,
     })
 }

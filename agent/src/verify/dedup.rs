@@ -26,6 +26,12 @@ fn walk(store: &Store, oldest: Timestamp, check: &mut Check) -> Result<(), Store
         .into_iter()
         .map(|entry| entry.fingerprint)
         .collect();
+    let (named, read) = (store.mark().runs_revision, store.runs_revision()?);
+    if read < named {
+        check.problem(format!(
+            "runs of ids were named {named} times and their names read as of the {read}th"
+        ));
+    }
     let mut runs = Vec::new();
     let mut ids = tails.len() as u64;
     for run in store.runs()? {

@@ -73,6 +73,13 @@ pub(super) fn after_opening(store: &Store) -> Result<(), StoreError> {
             mark.revision
         )));
     }
+    let runs_revision = store.runs_revision()?;
+    if runs_revision < mark.runs_revision {
+        return Err(StoreError::Corrupt(format!(
+            "runs of ids were named {} times and their names read as of the {runs_revision}th",
+            mark.runs_revision
+        )));
+    }
     if store.identity()?.is_none() && (mark.identity.is_some() || last > 0) {
         return Err(StoreError::Corrupt(
             "who this directory is does not read".to_owned(),

@@ -359,6 +359,35 @@ async fn a_sound_directory_has_nothing_to_report() {
     assert_eq!((outcome.missing, outcome.forgotten), (0, 0));
 }
 
+/// Ids move from run to run in the background, and what was moved is deleted: a log without its end must not bring back
+/// names of runs whose ids are gone.
+#[tokio::test]
+async fn a_log_cut_anywhere_near_its_end_forgets_no_id() {
+    let victim = Victim::new().await;
+    let logs = files(victim.state()).into_iter().filter(|file| {
+        let log = file.extension().is_some_and(|extension| extension == "log");
+        log && fs::metadata(file).unwrap().len() > 0
+    });
+    let log = logs.max().unwrap();
+    let name = log.strip_prefix(victim.state()).unwrap();
+    let length = fs::metadata(&log).unwrap().len();
+    for step in 0..20_u64 {
+        let cut = (length - 1).saturating_sub(step * length / 40);
+        let state = victim.copy(&format!("cut-{cut}"));
+        let file = fs::File::options().write(true).open(state.join(name));
+        file.unwrap().set_len(cut).unwrap();
+        let what = format!("{} of {length} bytes, cut to {cut}", name.display());
+        let outcome = recover(&victim, &state, &what).await;
+        let lost: u64 = outcome
+            .incidents
+            .iter()
+            .map(|found| found.events_lost)
+            .sum();
+        assert!(outcome.forgotten <= lost, "{what}: {outcome:#?}");
+        fs::remove_dir_all(&state).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn damage_anywhere_is_recovered_from_and_accounted_for() {
     // SUBMETER_TEST_DAMAGE=1..5000 tells many stories, =17 one.

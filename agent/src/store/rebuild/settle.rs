@@ -52,7 +52,11 @@ fn take_mark(store: &Store, salvaged: &mut Salvaged) -> Option<Mark> {
             Some(mark)
         }
         missing => {
-            store.change_mark(|mark| mark.revision = store.revision().unwrap_or(0));
+            let (revision, runs_revision) = (store.revision(), store.runs_revision());
+            store.change_mark(|mark| {
+                mark.revision = revision.unwrap_or(0);
+                mark.runs_revision = runs_revision.unwrap_or(0);
+            });
             let how = if missing == Found::Missing {
                 "is missing"
             } else {
@@ -226,7 +230,9 @@ impl Settling<'_> {
         // Without the names of their runs, ids are as good as gone.
         let needed = [Family::Dedup, Family::DedupTail, Family::Meta];
         let whole = needed.iter().all(|family| self.salvaged.is_whole(*family));
-        if !whole || self.stale || self.salvaged.jumped {
+        let named = self.mark.as_ref().map_or(0, |mark| mark.runs_revision);
+        let unnamed = self.salvaged.runs_jumped || self.store.runs_revision()? < named;
+        if !whole || unnamed || self.stale || self.salvaged.jumped {
             let oldest = journal::oldest_known(self.store);
             let message = if oldest > 1 {
                 format!(
@@ -368,8 +374,10 @@ impl Settling<'_> {
             self.last_record(found),
             self.progress.receipts.accepted + found.events_after,
         );
+        let runs_revision = self.store.runs_revision()?;
         self.store.change_mark(|mark| {
             mark.record = last;
+            mark.runs_revision = runs_revision;
             mark.sealed = resume.sealed;
             mark.sealed_record = resume.record;
             // What is lost is in the account, and is not to be missed again.
