@@ -9,13 +9,17 @@
 
 mod adjustment;
 mod billed;
+mod blocked;
 mod booking;
+pub mod change;
 mod close;
 mod credit_lines;
+mod credit_note;
 mod gather;
 pub mod history;
 pub mod invoice;
 mod line;
+pub mod messages;
 pub mod number;
 mod opening;
 mod preview;
@@ -24,8 +28,13 @@ pub mod run;
 mod settlement;
 
 pub use crate::id::InvoiceId;
+pub use blocked::BlockedDraft;
+pub use change::{ChangeError, InvoiceChange, PaymentChange};
+pub use credit_note::{CreditNote, CreditedLine, NewCreditNote};
 pub use history::{MeterUsage, PeriodUsage, history};
-pub use invoice::{CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, NewInvoice};
+pub use invoice::{
+    Collection, CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, NewInvoice,
+};
 pub use opening::{NewSubscription, OpeningError, open};
 pub use preview::preview;
 pub use run::{RunReport, Waiting, close_due};

@@ -91,6 +91,22 @@ prefixed_id!(
     "cle_"
 );
 
+prefixed_id!(
+    /// Names a credit note.
+    CreditNoteId,
+    "crn_"
+);
+prefixed_id!(
+    /// Names a payment.
+    PaymentId,
+    "pay_"
+);
+prefixed_id!(
+    /// Names a message of the outbox.
+    MessageId,
+    "msg_"
+);
+
 /// Makes a fresh id text for kinds whose type is defined elsewhere: it sorts by `now` and is otherwise random.
 pub(crate) fn fresh(prefix: &str, now: Timestamp) -> String {
     // Before 1970 an id would not sort; it stays unique.

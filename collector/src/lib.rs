@@ -24,6 +24,8 @@ pub mod ledger;
 pub mod merge;
 pub mod metadata;
 pub mod money;
+pub mod outbox;
+pub mod payment;
 pub mod rating;
 pub mod storage;
 pub mod subscription;

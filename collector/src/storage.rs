@@ -18,7 +18,9 @@ mod customer;
 mod health;
 mod invoice;
 mod key;
+mod outbox;
 mod page;
+mod payment;
 pub mod rocksdb;
 pub mod shard;
 mod subscription;
@@ -30,9 +32,11 @@ pub use audit::{AuditEntry, AuditRecord, AuditStore};
 pub use catalog::{CatalogSnapshot, CatalogStore};
 pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};
 pub use health::HealthStore;
-pub use invoice::{InvoiceFilter, InvoiceStore, SettleOutcome};
+pub use invoice::{ChangeOutcome, CreditNoteFilter, InvoiceFilter, InvoiceStore, SettleOutcome};
 pub use key::{KeyStore, RevokeOutcome};
+pub use outbox::OutboxStore;
 pub use page::Page;
+pub use payment::PaymentStore;
 pub use subscription::{CreateOutcome, DueCursor, SubscriptionFilter, SubscriptionStore};
 pub use trust::{TrustStore, TrustedKey};
 pub use usage::{IncomingFrame, QuarantinedRow, UsageStore};
@@ -78,6 +82,8 @@ pub trait Storage:
     + HealthStore
     + InvoiceStore
     + KeyStore
+    + OutboxStore
+    + PaymentStore
     + SubscriptionStore
     + TrustStore
     + UsageStore
@@ -92,6 +98,10 @@ impl<T> Storage for T where
         + HealthStore
         + InvoiceStore
         + KeyStore
+        + OutboxStore
+        + PaymentStore
+        + OutboxStore
+        + PaymentStore
         + SubscriptionStore
         + TrustStore
         + UsageStore

@@ -12,6 +12,8 @@ mod billing;
 mod door;
 #[path = "api/frames.rs"]
 mod frames;
+#[path = "api/invoices.rs"]
+mod invoices;
 #[path = "api/running.rs"]
 mod running;
 #[path = "api/shapes.rs"]

@@ -16,7 +16,7 @@ use submeter_common::id::IdError;
 use submeter_common::meter::MeterError;
 
 use crate::auth::Scope;
-use crate::billing::{BillingError, OpeningError};
+use crate::billing::{BillingError, ChangeError, OpeningError};
 use crate::catalog::{CatalogError, CatalogErrorKind};
 use crate::storage::StorageError;
 
@@ -234,6 +234,24 @@ impl From<OpeningError> for ApiError {
                 "product_id",
                 &error,
             ),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match &error {
+            ChangeError::Invalid { field, .. } => ApiError::of_field(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "INVALID_FIELD",
+                field.clone(),
+                &error,
+            ),
+            ChangeError::Status { .. } => ApiError::conflict("INVOICE_STATUS", error.to_string()),
+            ChangeError::PartlyPaid(_) => {
+                ApiError::conflict("INVOICE_PARTLY_PAID", error.to_string())
+            }
+            ChangeError::Answered(_) => ApiError::conflict("PAYMENT_ANSWERED", error.to_string()),
         }
     }
 }

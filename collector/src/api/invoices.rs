@@ -1,191 +1,64 @@
-//! `/v1/invoices`: what was issued, every line with its whole derivation.
+//! `/v1/invoices`: what was issued, every line with its whole derivation; paying it, taking it back, withdrawing it.
+
+mod change;
+mod reply;
+
+pub(super) use change::{credit, pay, void};
+pub(super) use reply::InvoiceReply;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use serde::Serialize;
-use submeter_common::id::{AgentId, CustomerId, MeterId};
-use submeter_common::meter::AggregationKind;
-use submeter_common::time::{Period, Timestamp};
+use submeter_common::id::CustomerId;
 
 use super::error::ApiError;
 use super::query::Query;
-use super::reply::{BUSINESS_ID, Items, SourceReply};
+use super::reply::Items;
 use super::state::ApiState;
-use crate::billing::{CreditUse, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, LineKind};
-use crate::id::{EntitlementId, GrantId, ProductId, SubscriptionId};
-use crate::money::{Currency, Decimal, Money};
+use crate::billing::{Invoice, InvoiceId, InvoiceStatus};
+use crate::id::SubscriptionId;
 use crate::storage::InvoiceFilter;
+use reply::Entry;
 
-/// An invoice in replies.
-#[derive(Serialize)]
-pub(super) struct InvoiceReply {
-    invoice_id: InvoiceId,
-    business_id: &'static str,
-    number: String,
-    status: InvoiceStatus,
-    customer_id: CustomerId,
-    subscription_id: SubscriptionId,
-    product_id: ProductId,
-    period: Option<PeriodReply>,
-    closes_period: Option<u32>,
-    issued_at: Timestamp,
-    currency: Currency,
-    /// Minor units.
-    total: i64,
-    /// The total for people: `124.00 USD`.
-    total_text: String,
-    complete: bool,
-    missing_agents: Vec<AgentId>,
-    lines: Vec<LineReply>,
-}
-
-/// A half-open stretch of time.
-#[derive(Serialize)]
-struct PeriodReply {
-    start: Timestamp,
-    end: Timestamp,
-}
-
-impl From<Period> for PeriodReply {
-    fn from(period: Period) -> Self {
-        Self {
-            start: period.start,
-            end: period.end,
-        }
-    }
-}
-
-/// One line: every number on the way to its amount.
-#[derive(Serialize)]
-struct LineReply {
-    kind: LineKind,
-    description: String,
-    service_period: PeriodReply,
-    meter_id: Option<MeterId>,
-    meter_name: Option<String>,
-    aggregation: Option<AggregationKind>,
-    measurement_unit: Option<String>,
-    quantity: Decimal,
-    free_quantity: Decimal,
-    credits: Option<CreditsReply>,
-    billed_quantity: Decimal,
-    unit_price: Option<Decimal>,
-    amount_exact: Decimal,
-    amount: i64,
-    already_billed: Option<i64>,
-    events: u64,
-    sources: Vec<SourceReply>,
-}
-
-/// How credits paid for a line.
-#[derive(Serialize)]
-struct CreditsReply {
-    credit_entitlement_id: EntitlementId,
-    unit: String,
-    meter_units_per_credit: Decimal,
-    credits_needed: Decimal,
-    credits_used: Decimal,
-    grants: Vec<GrantReply>,
-    overage_credits: Decimal,
-    overage_billed: Decimal,
-}
-
-#[derive(Serialize)]
-struct GrantReply {
-    grant_id: GrantId,
-    amount: Decimal,
-}
-
-impl From<CreditUse> for CreditsReply {
-    fn from(credits: CreditUse) -> Self {
-        let grants = credits.grants.into_iter();
-        Self {
-            credit_entitlement_id: credits.credit_entitlement_id,
-            unit: credits.unit,
-            meter_units_per_credit: credits.meter_units_per_credit,
-            credits_needed: credits.credits_needed,
-            credits_used: credits.credits_used,
-            grants: grants
-                .map(|grant| GrantReply {
-                    grant_id: grant.grant_id,
-                    amount: grant.amount,
-                })
-                .collect(),
-            overage_credits: credits.overage_credits,
-            overage_billed: credits.overage_billed,
-        }
-    }
-}
-
-impl From<InvoiceLine> for LineReply {
-    fn from(line: InvoiceLine) -> Self {
-        Self {
-            kind: line.kind,
-            description: line.description,
-            service_period: line.service_period.into(),
-            meter_id: line.meter_id,
-            meter_name: line.meter_name,
-            aggregation: line.aggregation,
-            measurement_unit: line.measurement_unit,
-            quantity: line.quantity,
-            free_quantity: line.free_quantity,
-            credits: line.credits.map(CreditsReply::from),
-            billed_quantity: line.billed_quantity,
-            unit_price: line.unit_price,
-            amount_exact: line.amount_exact,
-            amount: line.amount,
-            already_billed: line.already_billed,
-            events: line.events,
-            sources: line.sources.into_iter().map(SourceReply::from).collect(),
-        }
-    }
-}
-
-impl From<Invoice> for InvoiceReply {
-    fn from(invoice: Invoice) -> Self {
-        let total = Money {
-            minor: invoice.total,
-            currency: invoice.currency,
-        };
-        Self {
-            total_text: total.to_string(),
-            invoice_id: invoice.invoice_id,
-            business_id: BUSINESS_ID,
-            number: invoice.number,
-            status: invoice.status,
-            customer_id: invoice.customer_id,
-            subscription_id: invoice.subscription_id,
-            product_id: invoice.product_id,
-            period: invoice.period.map(PeriodReply::from),
-            closes_period: invoice.closes_period,
-            issued_at: invoice.issued_at,
-            currency: invoice.currency,
-            total: invoice.total,
-            complete: invoice.complete,
-            missing_agents: invoice.missing_agents,
-            lines: invoice.lines.into_iter().map(LineReply::from).collect(),
-        }
-    }
-}
-
-/// `GET /v1/invoices?customer_id&subscription_id`, newest first.
+/// `GET /v1/invoices?customer_id&subscription_id&status`, newest first. With `status=draft`: the periods that have ended and
+/// cannot be billed, with the reason; those of one customer or subscription where told.
 pub(super) async fn list(
     State(state): State<ApiState>,
     mut query: Query,
-) -> Result<Json<Items<InvoiceReply>>, ApiError> {
+) -> Result<Json<Items<Entry>>, ApiError> {
     let page = query.page()?;
+    let customer_id = query.text("customer_id")?;
     let filter = InvoiceFilter {
-        customer_id: query
-            .text("customer_id")?
-            .map(CustomerId::new)
-            .transpose()?,
+        customer_id: customer_id.map(CustomerId::new).transpose()?,
         subscription_id: query
             .text("subscription_id")?
             .map(SubscriptionId::from_text),
+        status: None,
     };
+    let status = query.text("status")?;
     query.finish()?;
+    let status = match status.as_deref() {
+        None => None,
+        Some("issued") => Some(InvoiceStatus::Issued),
+        Some("paid") => Some(InvoiceStatus::Paid),
+        Some("void") => Some(InvoiceStatus::Void),
+        Some("draft") => {
+            let drafts = state.storage.blocked_drafts(&filter, page).await?;
+            let entries = drafts
+                .into_iter()
+                .map(|draft| Entry::Draft(Box::new(draft.into())));
+            return Ok(Json(entries.collect()));
+        }
+        Some(other) => {
+            let expected = format!("expected draft, issued, paid or void, found `{other}`");
+            return Err(ApiError::field("status", expected));
+        }
+    };
+    let filter = InvoiceFilter { status, ..filter };
     let invoices = state.storage.invoices(&filter, page).await?;
-    Ok(Json(invoices.into_iter().map(InvoiceReply::from).collect()))
+    let entries = invoices
+        .into_iter()
+        .map(|invoice| Entry::Invoice(Box::new(invoice.into())));
+    Ok(Json(entries.collect()))
 }
 
 /// `GET /v1/invoices/{id}`.
@@ -193,11 +66,11 @@ pub(super) async fn get(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<Json<InvoiceReply>, ApiError> {
-    let found = state
-        .storage
-        .invoice(&InvoiceId::from_text(id.as_str()))
-        .await?;
-    found
-        .map(|invoice| Json(invoice.into()))
-        .ok_or_else(|| ApiError::not_found("INVOICE_NOT_FOUND", "invoice", &id))
+    Ok(Json(found(&state, &id).await?.into()))
+}
+
+/// Reads an invoice that a caller names.
+async fn found(state: &ApiState, id: &str) -> Result<Invoice, ApiError> {
+    let invoice = state.storage.invoice(&InvoiceId::from_text(id)).await?;
+    invoice.ok_or_else(|| ApiError::not_found("INVOICE_NOT_FOUND", "invoice", id))
 }

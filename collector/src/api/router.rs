@@ -9,8 +9,8 @@ use super::access::{observe, require};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    agents, audit, bundles, completeness, credit_entitlements, customers, health, invoices, keys,
-    meters, products, subscriptions, trusted_keys, usage,
+    agents, audit, bundles, completeness, credit_entitlements, credit_notes, customers, health,
+    invoices, keys, meters, outbox, payments, products, subscriptions, trusted_keys, usage,
 };
 use crate::auth::Scope;
 
@@ -66,6 +66,11 @@ fn reads() -> Router<ApiState> {
         .route("/v1/usage", get(usage::get))
         .route("/v1/invoices", get(invoices::list))
         .route("/v1/invoices/{id}", get(invoices::get))
+        .route("/v1/credit-notes", get(credit_notes::list))
+        .route("/v1/credit-notes/{id}", get(credit_notes::get))
+        .route("/v1/payments", get(payments::list))
+        .route("/v1/payments/{id}", get(payments::get))
+        .route("/v1/outbox", get(outbox::list))
         .route("/v1/agents", get(agents::list))
         .route("/v1/agents/{id}", get(agents::get))
         .route("/v1/audit", get(audit::list))
@@ -100,6 +105,9 @@ fn writes() -> Router<ApiState> {
         .route("/customers", post(customers::create))
         .route("/customers/{id}", patch(customers::update))
         .route("/subscriptions", post(subscriptions::create))
+        .route("/v1/invoices/{id}/pay", post(invoices::pay))
+        .route("/v1/invoices/{id}/void", post(invoices::void))
+        .route("/v1/invoices/{id}/credit-notes", post(invoices::credit))
         .route("/v1/agents/{id}/retire", post(agents::retire))
         .route("/v1/agents/{id}/acknowledge", post(agents::acknowledge))
         .route("/v1/keys", post(keys::create))

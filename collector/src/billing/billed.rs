@@ -1,6 +1,6 @@
 //! What was billed already, derived from the invoices themselves: there is no second record that could disagree with them.
 
-use super::{Invoice, InvoiceLine, InvoiceStatus, LineKind};
+use super::{Invoice, InvoiceLine, LineKind};
 use crate::{credits::GrantId, money::Decimal};
 use std::collections::BTreeMap;
 use submeter_common::{MeterId, Timestamp};
@@ -31,13 +31,10 @@ pub(super) struct BilledUsage {
 }
 
 impl Billed {
-    /// Adds up `invoices`, oldest first.
+    /// Adds up `invoices`, oldest first. Those that were withdrawn count, too: see [`super::change::void`].
     pub(super) fn of<'a>(invoices: impl IntoIterator<Item = &'a Invoice>) -> Self {
         let mut billed = Self::default();
-        for invoice in invoices
-            .into_iter()
-            .filter(|invoice| invoice.status != InvoiceStatus::Void)
-        {
+        for invoice in invoices {
             for line in &invoice.lines {
                 billed.add(line);
             }

@@ -2,7 +2,7 @@
 
 use crate::{
     credits::{EntitlementId, Grant, GrantId, burn_down::Draw},
-    id::{InvoiceId, TransferId},
+    id::{CreditNoteId, InvoiceId, PaymentId, TransferId},
     ledger::{Account, LedgerUnit, Reference, Transfer},
     money::{Currency, Decimal},
 };
@@ -90,6 +90,42 @@ impl Book {
             &Decimal::from(total),
             key,
             reference,
+        );
+    }
+
+    /// Books money received for an invoice.
+    pub(super) fn paid(&mut self, payment: &PaymentId, amount: i64, currency: Currency) {
+        self.write(
+            LedgerUnit::Money(currency),
+            Account::Receivable,
+            Account::Cash,
+            &Decimal::from(amount),
+            format!("payment:{payment}"),
+            Reference::Payment(payment.clone()),
+        );
+    }
+
+    /// Books what a credit note takes back.
+    pub(super) fn credited(&mut self, note: &CreditNoteId, amount: i64, currency: Currency) {
+        self.write(
+            LedgerUnit::Money(currency),
+            Account::Receivable,
+            Account::Revenue,
+            &Decimal::from(amount),
+            format!("credit_note:{note}"),
+            Reference::CreditNote(note.clone()),
+        );
+    }
+
+    /// Books the withdrawal of what is owed on an invoice.
+    pub(super) fn voided(&mut self, invoice: &InvoiceId, owed: i64, currency: Currency) {
+        self.write(
+            LedgerUnit::Money(currency),
+            Account::Receivable,
+            Account::Revenue,
+            &Decimal::from(owed),
+            format!("void:{invoice}"),
+            Reference::Invoice(invoice.clone()),
         );
     }
 

@@ -7,6 +7,7 @@ use super::{
     BillingError, GrantChange, InvoiceLine, InvoiceStatus, NewInvoice, Settlement,
     adjustment::{self, LateReading},
     billed::Billed,
+    blocked,
     booking::Book,
     credit_lines, line, opening,
     reading::MeterReading,
@@ -67,7 +68,6 @@ impl Closing {
 
     fn draft(&self) -> Draft {
         let subscription = &self.subscription;
-        let n = subscription.next_period.to_string();
         let mut purses = BTreeMap::new();
         for terms in &subscription.credit_entitlements {
             let id = &terms.credit_entitlement_id;
@@ -79,7 +79,7 @@ impl Closing {
             purses.insert(id.clone(), Purse::new(grants.collect()));
         }
         Draft {
-            invoice_id: InvoiceId::derived(&[subscription.subscription_id.as_str(), &n]),
+            invoice_id: blocked::invoice_id(subscription),
             billed: self.billed.clone(),
             purses,
             book: Book::new(subscription.customer_id.clone(), self.now),
@@ -119,6 +119,7 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
         grants_changed,
         grants_new,
         transfers: draft.book.into_transfers(),
+        messages: Vec::new(),
     })
 }
 

@@ -1,18 +1,20 @@
 //! Invoices, and lines from which each amount can be derived again.
 
 use crate::{
-    id::{EntitlementId, GrantId, InvoiceId, ProductId, SubscriptionId},
+    id::{EntitlementId, GrantId, InvoiceId, PaymentId, ProductId, SubscriptionId},
     money::{Currency, Decimal},
     usage::Source,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use submeter_common::{
     id::{AgentId, CustomerId, MeterId},
     meter::AggregationKind,
     time::{Period, Timestamp},
 };
 
-/// An issued invoice. It never changes but for its status; corrections are lines on a later one.
+/// An issued invoice. Its paper never changes: all but `status` and `collection` is as it was issued. Corrections are credit
+/// notes, or lines on a later invoice.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Invoice {
     /// The id, derived from subscription and period.
@@ -43,6 +45,28 @@ pub struct Invoice {
     pub complete: bool,
     /// The agents that had not, when the configured wait was over.
     pub missing_agents: Vec<AgentId>,
+    /// What became of it since.
+    #[serde(default)]
+    pub collection: Collection,
+}
+
+/// What became of an invoice since it was issued.
+#[derive(Clone, Eq, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Collection {
+    /// Minor units received.
+    pub paid: i64,
+    /// Minor units taken back by credit notes, by line (from 1).
+    pub credited: BTreeMap<u32, i64>,
+    /// When nothing was owed any more.
+    pub closed_at: Option<Timestamp>,
+    /// Payments asked for so far.
+    pub attempts: u32,
+    /// The payment that was asked for and not answered yet.
+    pub open_payment: Option<PaymentId>,
+    /// When a payment is asked for next; none after the last try.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Since when it should have been paid.
+    pub past_due_since: Option<Timestamp>,
 }
 
 /// An invoice before the engine gives it its number. Fields as in [`Invoice`].
@@ -76,7 +100,8 @@ pub struct NewInvoice {
     pub missing_agents: Vec<AgentId>,
 }
 
-/// Where an invoice stands.
+/// Where an issued invoice stands. Before that it is a draft: the preview of an open period, or a
+/// [`super::BlockedDraft`].
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InvoiceStatus {
@@ -171,6 +196,50 @@ pub struct GrantUse {
     pub amount: Decimal,
 }
 
+impl Invoice {
+    /// Returns the minor units that credit notes took back.
+    #[must_use]
+    pub fn credited(&self) -> i64 {
+        // Each credit note is checked against what is left of its line, so the sum is within the lines' sum.
+        let notes = self.collection.credited.values();
+        notes.fold(0, |sum, amount| sum.saturating_add(*amount))
+    }
+
+    /// Returns what the invoice holds on the customer's receivable account: owed, or negative in the customer's favour.
+    #[must_use]
+    pub fn receivable(&self) -> i64 {
+        let claim = match self.status {
+            InvoiceStatus::Void => 0,
+            InvoiceStatus::Issued | InvoiceStatus::Paid => {
+                self.total.saturating_sub(self.credited())
+            }
+        };
+        claim.saturating_sub(self.collection.paid)
+    }
+
+    /// Returns the minor units that are still to be paid.
+    #[must_use]
+    pub fn amount_due(&self) -> i64 {
+        match self.status {
+            InvoiceStatus::Issued => self.receivable().max(0),
+            InvoiceStatus::Paid | InvoiceStatus::Void => 0,
+        }
+    }
+
+    /// Tells whether `other` is the same paper, whatever became of it since it was issued.
+    #[must_use]
+    pub fn is_same_paper(&self, other: &Self) -> bool {
+        let standing = |invoice: &Self| (invoice.status, invoice.collection.clone());
+        let (status, collection) = standing(other);
+        let here = Self {
+            status,
+            collection,
+            ..self.clone()
+        };
+        here == *other
+    }
+}
+
 impl NewInvoice {
     /// Issues the invoice under its number.
     #[must_use]
@@ -190,6 +259,11 @@ impl NewInvoice {
             total: self.total,
             complete: self.complete,
             missing_agents: self.missing_agents,
+            collection: Collection {
+                closed_at: (self.status != InvoiceStatus::Issued).then_some(self.issued_at),
+                next_attempt_at: (self.status == InvoiceStatus::Issued).then_some(self.issued_at),
+                ..Collection::default()
+            },
         }
     }
 }

@@ -85,6 +85,7 @@ pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, Open
         grants_changed: Vec::new(),
         grants_new,
         transfers: book.into_transfers(),
+        messages: Vec::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 //! The run keeps no state of its own. What is due comes from the storage, what was read is settled by compare-and-set, and a
 //! run that dies anywhere is simply followed by the next one.
 
-use super::{BillingError, Invoice, close, gather};
+use super::{BillingError, BlockedDraft, Invoice, close, gather};
 use crate::{
     agents::Agent,
     completeness::{self, Awaited, Completeness, Service},
@@ -150,6 +150,8 @@ impl<S: Storage + ?Sized> Run<'_, S> {
                 }
                 Err(error) => {
                     self.stuck.insert(subscription.subscription_id.clone());
+                    let draft = BlockedDraft::new(&subscription, &error, self.now);
+                    self.storage.block_draft(draft).await?;
                     self.failed(subscription.subscription_id, error);
                     return Ok(Progress::Done);
                 }

@@ -1,7 +1,7 @@
 //! What closing a period (or opening a subscription) writes, as one value for one atomic write.
 
 use super::NewInvoice;
-use crate::{credits::Grant, ledger::Transfer, subscription::Subscription};
+use crate::{credits::Grant, ledger::Transfer, outbox::NewMessage, subscription::Subscription};
 
 /// Everything one step of billing changes. The engine writes all of it or nothing.
 ///
@@ -23,6 +23,8 @@ pub struct Settlement {
     pub grants_new: Vec<Grant>,
     /// The ledger's side of all of it.
     pub transfers: Vec<Transfer>,
+    /// What the world is told of it, beside the invoice's own message.
+    pub messages: Vec<NewMessage>,
 }
 
 /// A grant before and after; the write happens only over `before`.

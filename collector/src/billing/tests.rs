@@ -7,5 +7,6 @@ mod late;
 mod money;
 mod opening;
 mod oracle;
+mod standing;
 mod waiting;
 mod world;

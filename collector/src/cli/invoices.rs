@@ -1,4 +1,6 @@
-//! `invoices list|show`: what was issued, and how each line came about.
+//! `invoices list|show|pay|void|credit`: what was issued, how each line came about, and what became of it.
+
+mod change;
 
 use clap::Subcommand;
 use serde_json::Value;
@@ -12,6 +14,7 @@ use crate::money::{Currency, Money};
 const LIST_EXAMPLES: &str = "\
 Examples:
   submeter-collector invoices list --customer acme
+  submeter-collector invoices list --status draft
 
 Exit codes: 0 done, 1 refused or the collector was not reached.";
 
@@ -33,6 +36,9 @@ pub(super) enum Command {
         /// Only this subscription's.
         #[arg(long)]
         subscription: Option<String>,
+        /// Only those that stand so: issued, paid or void; or draft, the periods that cannot be billed.
+        #[arg(long)]
+        status: Option<String>,
         /// How many at most.
         #[arg(long, default_value_t = 100)]
         limit: usize,
@@ -47,6 +53,15 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Book money that was received for an invoice.
+    #[command(after_help = change::PAY_EXAMPLES)]
+    Pay(change::PayArgs),
+    /// Withdraw an invoice on which nothing was paid; its number stays taken.
+    #[command(after_help = change::VOID_EXAMPLES)]
+    Void(change::VoidArgs),
+    /// Take back some of an invoice, or all that is left, by a credit note.
+    #[command(after_help = change::CREDIT_EXAMPLES)]
+    Credit(change::CreditArgs),
 }
 
 pub(super) fn run(command: Command) -> anyhow::Result<()> {
@@ -54,10 +69,15 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         Command::List {
             customer,
             subscription,
+            status,
             limit,
             client,
         } => {
-            let filters = [("customer_id", customer), ("subscription_id", subscription)];
+            let filters = [
+                ("customer_id", customer),
+                ("subscription_id", subscription),
+                ("status", status),
+            ];
             let query: Vec<_> = filters
                 .into_iter()
                 .filter_map(|(name, value)| value.map(|value| (name, value)))
@@ -67,6 +87,9 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
         Command::Show { invoice_id, client } => {
             client.run(async |collector| show(collector, &invoice_id, client.json).await)
         }
+        Command::Pay(arguments) => arguments.run(),
+        Command::Void(arguments) => arguments.run(),
+        Command::Credit(arguments) => arguments.run(),
     }
 }
 
@@ -88,10 +111,12 @@ async fn list(
         "Period to",
         "Lines",
         "Total",
+        "Due",
         "Status",
         "Complete",
+        "Reason",
     ];
-    let mut table = Table::new(&heads).right(&[5, 6]);
+    let mut table = Table::new(&heads).right(&[5, 6, 7]);
     for invoice in &invoices {
         table.row([
             cell(&invoice["number"]),
@@ -101,8 +126,10 @@ async fn list(
             cell(&invoice["period"]["end"]),
             invoice["lines"].as_array().map_or(0, Vec::len).to_string(),
             cell(&invoice["total_text"]),
+            money(&invoice["amount_due"], &invoice["currency"]),
             cell(&invoice["status"]),
             cell(&invoice["complete"]),
+            cell(&invoice["reason"]),
         ]);
     }
     say(&table)?;
@@ -163,6 +190,10 @@ fn head(invoice: &Value) -> anyhow::Result<()> {
     say(format_args!(
         "  total         {}",
         cell(&invoice["total_text"])
+    ))?;
+    say(format_args!(
+        "  due           {}",
+        money(&invoice["amount_due"], &invoice["currency"])
     ))
 }
 

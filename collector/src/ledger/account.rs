@@ -15,7 +15,8 @@ pub enum LedgerUnit {
 
 /// An account of one customer and unit.
 ///
-/// Credits flow `Issued → Available → Consumed | Expired`; money owed flows `Revenue → Receivable`.
+/// Credits flow `Issued → Available → Consumed | Expired`; money owed flows
+/// `Revenue → Receivable → Cash`.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Account {
@@ -31,4 +32,6 @@ pub enum Account {
     Receivable,
     /// What was earned by invoices.
     Revenue,
+    /// Money received.
+    Cash,
 }

@@ -2,7 +2,7 @@
 
 use super::{Account, LedgerUnit};
 use crate::{
-    id::{GrantId, InvoiceId, TransferId},
+    id::{CreditNoteId, GrantId, InvoiceId, PaymentId, TransferId},
     money::Decimal,
 };
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,10 @@ pub enum Reference {
         /// The invoice that names them.
         invoice_id: InvoiceId,
     },
-    /// The total of an invoice.
+    /// The total of an invoice, or its withdrawal.
     Invoice(InvoiceId),
+    /// What a credit note took back.
+    CreditNote(CreditNoteId),
+    /// Money received.
+    Payment(PaymentId),
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::billing::Settlement;
+use crate::billing::{InvoiceChange, Settlement};
 use crate::credits::Grant;
 use crate::ledger::{Account, LedgerUnit, Transfer};
 use crate::money::Decimal;
@@ -68,6 +68,49 @@ pub(super) fn check(settlement: &Settlement) -> Result<(), BooksError> {
         }
     }
     Ok(())
+}
+
+/// Checks that the transfers of a change to an invoice move what its documents show: the receivable by as much as the invoice
+/// shows less or more, and cash by what was paid.
+///
+/// # Errors
+/// The first contradiction found.
+pub(super) fn check_change(change: &InvoiceChange) -> Result<(), BooksError> {
+    let (before, after) = (&change.before, &change.after);
+    for transfer in &change.transfers {
+        if transfer.customer_id != after.customer_id {
+            return Err(BooksError::Customer(transfer.transfer_id.to_string()));
+        }
+    }
+    let moved = moved(&change.transfers)?;
+    let unit = LedgerUnit::Money(after.currency);
+    let shown = [
+        (
+            Account::Receivable,
+            difference(after.receivable(), before.receivable()),
+        ),
+        (
+            Account::Cash,
+            difference(after.collection.paid, before.collection.paid),
+        ),
+    ];
+    for (account, shown) in shown {
+        let key = (unit.clone(), account);
+        let moved = moved.get(&key).cloned().unwrap_or_else(Decimal::zero);
+        if moved != shown {
+            return Err(BooksError::Unbalanced {
+                account,
+                unit,
+                moved,
+                shown,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn difference(after: i64, before: i64) -> Decimal {
+    &Decimal::from(after) - &Decimal::from(before)
 }
 
 /// Accounts whose balance documents show; the others are their counterparts.

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use submeter_common::id::CustomerId;
 
 use super::{Page, StorageError};
-use crate::billing::{Invoice, Settlement};
+use crate::billing::{BlockedDraft, CreditNote, Invoice, InvoiceChange, InvoiceStatus, Settlement};
 use crate::credits::Grant;
-use crate::id::{EntitlementId, InvoiceId, SubscriptionId};
+use crate::id::{CreditNoteId, EntitlementId, InvoiceId, SubscriptionId};
 use crate::ledger::Transfer;
 
 /// What became of a settlement.
@@ -20,6 +20,25 @@ pub enum SettleOutcome {
     Stale,
 }
 
+/// What became of a change to an issued invoice.
+#[derive(Debug, Clone)]
+#[must_use]
+pub enum ChangeOutcome {
+    /// Written, with the credit note as issued (numbered) where there is one.
+    Changed(Option<Box<CreditNote>>),
+    /// The invoice or the payment is not as it was read. Nothing was written; read again.
+    Stale,
+}
+
+/// Which credit notes to list; all conditions hold together.
+#[derive(Debug, Clone, Default)]
+pub struct CreditNoteFilter {
+    /// Only this customer's.
+    pub customer_id: Option<CustomerId>,
+    /// Only of this invoice.
+    pub invoice_id: Option<InvoiceId>,
+}
+
 /// Which invoices to list; all conditions hold together.
 #[derive(Debug, Clone, Default)]
 pub struct InvoiceFilter {
@@ -27,9 +46,11 @@ pub struct InvoiceFilter {
     pub customer_id: Option<CustomerId>,
     /// Only this subscription's.
     pub subscription_id: Option<SubscriptionId>,
+    /// Only those that stand so. Looks at every invoice that the other conditions leave.
+    pub status: Option<InvoiceStatus>,
 }
 
-/// Keeps invoices, grants and transfers. An issued invoice never changes but for its status.
+/// Keeps invoices, credit notes, grants and transfers. The paper of an issued invoice never changes.
 #[async_trait]
 pub trait InvoiceStore: Send + Sync + 'static {
     /// Writes a period's settlement whole: subscription, invoice with the next number of its year,
@@ -47,6 +68,31 @@ pub trait InvoiceStore: Send + Sync + 'static {
         filter: &InvoiceFilter,
         page: Page,
     ) -> Result<Vec<Invoice>, StorageError>;
+
+    /// Changes where an issued invoice stands: its payment, credit note, transfers and messages with it, in one write.
+    /// Compare-and-set on the invoice and the payment. A change of the paper itself is refused.
+    async fn change_invoice(&self, change: InvoiceChange) -> Result<ChangeOutcome, StorageError>;
+
+    /// Returns a credit note.
+    async fn credit_note(&self, id: &CreditNoteId) -> Result<Option<CreditNote>, StorageError>;
+
+    /// Lists credit notes, newest first.
+    async fn credit_notes(
+        &self,
+        filter: &CreditNoteFilter,
+        page: Page,
+    ) -> Result<Vec<CreditNote>, StorageError>;
+
+    /// Keeps the draft of a period that cannot be billed, and tells of it, when the reason is not the one that is kept
+    /// already. It is gone with the settlement of its period.
+    async fn block_draft(&self, draft: BlockedDraft) -> Result<(), StorageError>;
+
+    /// Lists the drafts that cannot be issued, by subscription. The filter's status is not looked at.
+    async fn blocked_drafts(
+        &self,
+        filter: &InvoiceFilter,
+        page: Page,
+    ) -> Result<Vec<BlockedDraft>, StorageError>;
 
     /// Returns a customer's grants, of one entitlement or of all, oldest first.
     async fn grants(

@@ -8,7 +8,7 @@ use submeter_common::aggregate::Group;
 use crate::running::{Agent, Running, counted, product, subscription, summed, time};
 
 /// The one invoice that closes a period of a subscription, once it is there.
-async fn closing(running: &Running, subscription: &str) -> Value {
+pub(crate) async fn closing(running: &Running, subscription: &str) -> Value {
     for _ in 0..500 {
         let path = format!("/v1/invoices?subscription_id={subscription}");
         let invoices = running.api.fetch(&path).await;

@@ -303,6 +303,7 @@ pub(crate) fn settlement(
         grants_changed: Vec::new(),
         grants_new: Vec::new(),
         transfers: vec![transfer],
+        messages: Vec::new(),
     }
 }
 
@@ -315,6 +316,7 @@ pub(crate) fn opening(id: &str, customer_name: &str, meters: &[&str]) -> Settlem
         grants_changed: Vec::new(),
         grants_new: Vec::new(),
         transfers: Vec::new(),
+        messages: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use submeter_collector::billing::{GrantChange, Settlement};
+use submeter_collector::billing::{GrantChange, InvoiceStatus, Settlement};
 use submeter_collector::ledger::Account;
 use submeter_collector::money::Decimal;
 use submeter_collector::storage::{
@@ -99,6 +99,7 @@ pub(crate) async fn a_period_is_settled_once<E: Engine>() {
         InvoiceFilter {
             customer_id: Some(customer("acme")),
             subscription_id: Some(invoice.subscription_id.clone()),
+            status: Some(InvoiceStatus::Issued),
         },
     ];
     for filter in filters {
@@ -111,6 +112,7 @@ pub(crate) async fn a_period_is_settled_once<E: Engine>() {
     let other = InvoiceFilter {
         customer_id: Some(customer("other")),
         subscription_id: Some(invoice.subscription_id.clone()),
+        status: None,
     };
     assert!(store.invoices(&other, ALL()).await.unwrap().is_empty());
     assert_eq!(

@@ -169,7 +169,7 @@ impl Database {
         self.walk(Family::Indexes, prefix, direction)
             .map(move |entry| {
                 let (_, id) = entry?;
-                self.named(kind, &text(&id)?)
+                self.named_by(kind, &id)
             })
     }
 
@@ -182,7 +182,7 @@ impl Database {
     ) -> Result<Vec<T>, StorageError> {
         page.of(self.walk(Family::Indexes, prefix, Direction::Reverse))
             .into_iter()
-            .map(|entry| entry.and_then(|(_, id)| self.named(kind, &text(&id)?)))
+            .map(|entry| entry.and_then(|(_, id)| self.named_by(kind, &id)))
             .collect()
     }
 
@@ -199,6 +199,15 @@ impl Database {
             )
         };
         self.document(kind, id)?.ok_or_else(missing)
+    }
+
+    /// Reads the document that an index entry names.
+    pub(super) fn named_by<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        entry: &[u8],
+    ) -> Result<T, StorageError> {
+        self.named(kind, &text(entry)?)
     }
 
     /// Walks all entries whose key begins with `prefix`.

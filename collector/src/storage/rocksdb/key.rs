@@ -14,7 +14,7 @@
 use submeter_common::id::{AgentId, CustomerId, MeterId};
 use submeter_common::time::Timestamp;
 
-use crate::id::SubscriptionId;
+use crate::id::{InvoiceId, SubscriptionId};
 use crate::storage::shard::shard_of;
 use crate::usage::Level;
 
@@ -36,6 +36,10 @@ pub(super) enum Kind {
     Quarantine = 12,
     TrustedKey = 13,
     SigningSeed = 14,
+    Message = 15,
+    CreditNote = 16,
+    Payment = 17,
+    Draft = 18,
 }
 
 /// Orders and look-ups over documents. The numbers are stored, too.
@@ -70,6 +74,18 @@ pub(super) enum Index {
     AgentNumbers = 13,
     /// name: the agent that registered last under it
     AgentByName = 14,
+    /// invoice, order
+    CreditNotesOfInvoice = 15,
+    /// order
+    CreditNotes = 16,
+    /// invoice, order
+    PaymentsOfInvoice = 17,
+    /// when the next payment is to be asked for, invoice
+    Collection = 18,
+    /// subscription, invoice: an invoice of which a payment has failed
+    PastDue = 19,
+    /// customer, order
+    CreditNotesOfCustomer = 20,
 }
 
 /// Where the store's format version is kept.
@@ -123,6 +139,18 @@ impl Key {
         Self::of_index(Index::Due)
             .time(period_end)
             .last(subscription.as_str().as_bytes())
+    }
+
+    pub(super) fn collection(at: Timestamp, invoice: &InvoiceId) -> Vec<u8> {
+        Self::of_index(Index::Collection)
+            .time(at)
+            .last(invoice.as_str().as_bytes())
+    }
+
+    pub(super) fn past_due(subscription: &SubscriptionId, invoice: &InvoiceId) -> Vec<u8> {
+        Self::of_index(Index::PastDue)
+            .text(subscription.as_str())
+            .last(invoice.as_str().as_bytes())
     }
 
     pub(super) fn meter_in_use(customer: &CustomerId, meter: &MeterId) -> Vec<u8> {

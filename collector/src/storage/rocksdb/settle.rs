@@ -1,10 +1,12 @@
 //! A settlement: everything one step of billing changes, in one write.
 
 use super::database::Database;
+use super::draft;
 use super::key::{Index, Key, Kind};
 use super::subscription;
 use super::transaction::Transaction;
-use crate::billing::{GrantChange, Invoice, NewInvoice, Settlement, number};
+use crate::billing::number::Series;
+use crate::billing::{GrantChange, Invoice, NewInvoice, Settlement, messages};
 use crate::credits::Grant;
 use crate::ledger::Transfer;
 use crate::storage::{SettleOutcome, StorageError, books};
@@ -36,6 +38,7 @@ pub(super) fn settle(
         return Ok(SettleOutcome::Stale);
     };
     subscription::put(&mut write, Some(&before), &after)?;
+    draft::unblock(&mut write, &after.subscription_id)?;
     write.commit()?;
     Ok(SettleOutcome::Settled(invoice))
 }
@@ -63,6 +66,9 @@ pub(super) fn stage(
         .invoice
         .map(|new| issue(write, new))
         .transpose()?;
+    for message in settlement.messages {
+        write.put_message(message)?;
+    }
     Ok(Staged::Ready(invoice))
 }
 
@@ -91,7 +97,10 @@ fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, Storage
     Ok(true)
 }
 
-fn add_transfer(write: &mut Transaction<'_>, transfer: &Transfer) -> Result<(), StorageError> {
+pub(super) fn add_transfer(
+    write: &mut Transaction<'_>,
+    transfer: &Transfer,
+) -> Result<(), StorageError> {
     let cause = Key::of_index(Index::TransferByCause).last(transfer.idempotency_key.as_bytes());
     if write.database.looked_up(&cause)?.is_some() {
         return Ok(());
@@ -122,11 +131,14 @@ fn issue(write: &mut Transaction<'_>, new: NewInvoice) -> Result<Box<Invoice>, S
             new.invoice_id
         )));
     }
-    let year = number::series(new.issued_at);
-    let position = write.next_invoice(year)?;
-    let invoice = new.issue(number::format(year, position));
+    let number = write.next_number(Series::Invoice, new.issued_at)?;
+    let invoice = new.issue(number);
     let id = invoice.invoice_id.as_str();
     write.put_document(Kind::Invoice, id, &invoice)?;
+    if let Some(at) = invoice.collection.next_attempt_at {
+        write.put_index(&Key::collection(at, &invoice.invoice_id), id);
+    }
+    write.put_message(messages::issued(&invoice))?;
     let order = write.next_order()?;
     let lists = [
         Key::of_index(Index::Invoices),

@@ -9,11 +9,14 @@ use std::sync::atomic::Ordering;
 use ::rocksdb::WriteBatch;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use submeter_common::time::Timestamp;
 
 use super::codec;
 use super::database::{Database, Family, failed, poisoned};
 use super::key::{self, Key, Kind};
 use super::open;
+use crate::billing::number::{self, Series};
+use crate::outbox::{Message, NewMessage};
 use crate::storage::{AuditEntry, AuditRecord, StorageError};
 
 /// What is counted without gaps. Stored with each write that moves one.
@@ -29,8 +32,10 @@ pub(super) struct Counters {
     quarantine: u64,
     /// Agents that ever registered.
     agents: u32,
-    /// Invoices issued, by year.
-    invoices: BTreeMap<i16, u64>,
+    /// Papers issued, by series and year.
+    papers: BTreeMap<String, u64>,
+    /// Messages of the outbox.
+    messages: u64,
 }
 
 /// A write in the making. Dropped without [`Transaction::commit`] it never was.
@@ -133,9 +138,24 @@ impl<'a> Transaction<'a> {
         raise(&mut self.counters.quarantine)
     }
 
-    /// Returns the position of the next invoice of a year, from 1.
-    pub(super) fn next_invoice(&mut self, year: i16) -> Result<u64, StorageError> {
-        raise(self.counters.invoices.entry(year).or_default())
+    /// Takes the next number of a series in the year of `issued_at`. It is given out with the write: one that is not
+    /// committed leaves no gap.
+    pub(super) fn next_number(
+        &mut self,
+        series: Series,
+        issued_at: Timestamp,
+    ) -> Result<String, StorageError> {
+        let year = number::year(issued_at);
+        let name = format!("{}-{year:04}", series.prefix());
+        let position = raise(self.counters.papers.entry(name).or_default())?;
+        Ok(number::format(series, year, position))
+    }
+
+    /// Adds what happened to the outbox.
+    pub(super) fn put_message(&mut self, message: NewMessage) -> Result<(), StorageError> {
+        let sequence = raise(&mut self.counters.messages)?;
+        let key = Key::of_numbered(Kind::Message, sequence);
+        self.put_document_at(&key, &Message { sequence, message })
     }
 
     /// Makes the write durable, and only then its counters the current ones.

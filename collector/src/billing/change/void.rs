@@ -1,0 +1,40 @@
+//! Withdrawing an invoice: nothing is owed on it, and its number stays taken.
+//!
+//! What it billed counts as billed: late usage of its periods is adjusted against it, and its credits stay burned. Whoever
+//! wants the usage charged otherwise issues a credit note instead and lets the next invoice correct it.
+
+use super::{ChangeError, InvoiceChange, cancelled};
+use crate::{
+    billing::{Invoice, InvoiceStatus, booking::Book, messages},
+    payment::Payment,
+};
+use submeter_common::Timestamp;
+
+/// Withdraws `invoice`; `open` is the payment that it waits for.
+///
+/// # Errors
+/// When it is not owed, or money came in for it.
+pub fn void(
+    invoice: &Invoice,
+    open: Option<&Payment>,
+    at: Timestamp,
+) -> Result<InvoiceChange, ChangeError> {
+    if invoice.status != InvoiceStatus::Issued {
+        return Err(ChangeError::Status {
+            status: invoice.status,
+            expected: "only what is owed can be withdrawn",
+        });
+    }
+    if invoice.collection.paid > 0 {
+        return Err(ChangeError::PartlyPaid(invoice.collection.paid));
+    }
+    let mut change = InvoiceChange::of(invoice);
+    let mut book = Book::new(invoice.customer_id.clone(), at);
+    book.voided(&invoice.invoice_id, invoice.receivable(), invoice.currency);
+    change.transfers = book.into_transfers();
+    change.payment = cancelled(open, at);
+    change.after.status = InvoiceStatus::Void;
+    change.after.close(at);
+    change.messages.push(messages::voided(&change.after, at));
+    Ok(change)
+}

@@ -1,0 +1,183 @@
+//! A change to an issued invoice: payment, credit note or withdrawal, in one write.
+
+use ::rocksdb::Direction;
+use submeter_common::time::Timestamp;
+
+use super::database::{Database, Family};
+use super::key::{Index, Key, Kind};
+use super::settle;
+use super::transaction::Transaction;
+use crate::billing::number::Series;
+use crate::billing::{CreditNote, Invoice, InvoiceChange, NewCreditNote, PaymentChange, messages};
+use crate::id::SubscriptionId;
+use crate::outbox::Topic;
+use crate::payment::Payment;
+use crate::storage::{ChangeOutcome, StorageError, books};
+
+/// Writes a change over the invoice it was computed from.
+pub(super) fn change(
+    database: &Database,
+    change: InvoiceChange,
+) -> Result<ChangeOutcome, StorageError> {
+    let mut write = Transaction::begin(database)?;
+    let (before, after) = (&change.before, &change.after);
+    let id = before.invoice_id.as_str();
+    if !after.is_same_paper(before) {
+        return Err(StorageError::Refused(format!(
+            "a change of the paper of {id}, which is issued"
+        )));
+    }
+    books::check_change(&change).map_err(|error| StorageError::Refused(error.to_string()))?;
+    if !write.is_stored(Kind::Invoice, id, before)? {
+        return Ok(ChangeOutcome::Stale);
+    }
+    if let Some(payment) = &change.payment
+        && !put_payment(&mut write, payment)?
+    {
+        return Ok(ChangeOutcome::Stale);
+    }
+    write.put_document(Kind::Invoice, id, after)?;
+    move_collection(&mut write, before, after);
+    move_past_due(&mut write, before, after)?;
+    for transfer in &change.transfers {
+        settle::add_transfer(&mut write, transfer)?;
+    }
+    let note = change.credit_note.clone();
+    let note = note.map(|note| issue(&mut write, note)).transpose()?;
+    for message in change.messages {
+        write.put_message(message)?;
+    }
+    if let Some(entry) = change.audit {
+        write.put_audit(entry)?;
+    }
+    write.commit()?;
+    Ok(ChangeOutcome::Changed(note))
+}
+
+fn put_payment(
+    write: &mut Transaction<'_>,
+    PaymentChange { before, after }: &PaymentChange,
+) -> Result<bool, StorageError> {
+    let id = after.payment_id.as_str();
+    let is_as_read = match before {
+        Some(before) => write.is_stored(Kind::Payment, id, before)?,
+        None => write
+            .database
+            .document::<Payment>(Kind::Payment, id)?
+            .is_none(),
+    };
+    if !is_as_read {
+        return Ok(false);
+    }
+    write.put_document(Kind::Payment, id, after)?;
+    if before.is_none() {
+        let order = write.next_order()?;
+        let list = Key::of_index(Index::PaymentsOfInvoice).text(after.invoice_id.as_str());
+        write.put_index(&list.order(order), id);
+    }
+    Ok(true)
+}
+
+fn move_collection(write: &mut Transaction<'_>, before: &Invoice, after: &Invoice) {
+    let id = &after.invoice_id;
+    let (was, is) = (
+        before.collection.next_attempt_at,
+        after.collection.next_attempt_at,
+    );
+    if was == is {
+        return;
+    }
+    if let Some(at) = was {
+        write.delete_index(&Key::collection(at, id));
+    }
+    if let Some(at) = is {
+        write.put_index(&Key::collection(at, id), id.as_str());
+    }
+}
+
+/// Keeps the list of what is past due, and tells when a subscription comes onto it or leaves it.
+fn move_past_due(
+    write: &mut Transaction<'_>,
+    before: &Invoice,
+    after: &Invoice,
+) -> Result<(), StorageError> {
+    let (was, is) = (
+        before.collection.past_due_since,
+        after.collection.past_due_since,
+    );
+    let (topic, at) = match (was, is) {
+        (None, Some(at)) => (Topic::SubscriptionPastDue, at),
+        (Some(_), None) => {
+            let at = after.collection.closed_at.unwrap_or(after.issued_at);
+            (Topic::SubscriptionRecovered, at)
+        }
+        _ => return Ok(()),
+    };
+    let subscription = &after.subscription_id;
+    let key = Key::past_due(subscription, &after.invoice_id);
+    let others = past_due(write.database, subscription)?
+        .iter()
+        .any(|invoice| invoice.invoice_id != after.invoice_id);
+    if is.is_some() {
+        write.put_index(&key, after.invoice_id.as_str());
+    } else {
+        write.delete_index(&key);
+    }
+    if !others {
+        write.put_message(messages::standing(topic, after, at))?;
+    }
+    Ok(())
+}
+
+/// Returns the invoices of a subscription that should have been paid.
+pub(super) fn past_due(
+    database: &Database,
+    subscription: &SubscriptionId,
+) -> Result<Vec<Invoice>, StorageError> {
+    let prefix = Key::of_index(Index::PastDue).text(subscription.as_str());
+    database
+        .indexed(Kind::Invoice, prefix.as_bytes(), Direction::Forward)
+        .collect()
+}
+
+/// Returns up to `limit` invoices whose next payment was to be asked for by `until`.
+pub(super) fn collectable(
+    database: &Database,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<Invoice>, StorageError> {
+    let last = Key::of_index(Index::Collection).time(until).into_bytes();
+    let prefix = Key::of_index(Index::Collection).into_bytes();
+    database
+        .walk(Family::Indexes, &prefix, Direction::Forward)
+        .take(limit)
+        .take_while(|entry| {
+            let is_due = |key: &[u8]| key.get(..last.len()).is_some_and(|time| time <= &last[..]);
+            entry.as_ref().map_or(true, |(key, _)| is_due(key))
+        })
+        .map(|entry| entry.and_then(|(_, id)| database.named_by(Kind::Invoice, &id)))
+        .collect()
+}
+
+/// Gives the credit note the next number of its year.
+fn issue(
+    write: &mut Transaction<'_>,
+    note: NewCreditNote,
+) -> Result<Box<CreditNote>, StorageError> {
+    let number = write.next_number(Series::CreditNote, note.issued_at)?;
+    let note = CreditNote { number, note };
+    let paper = &note.note;
+    let id = paper.credit_note_id.as_str();
+    write.put_document(Kind::CreditNote, id, &note)?;
+    let order = write.next_order()?;
+    let lists = [
+        Key::of_index(Index::CreditNotes),
+        Key::of_index(Index::CreditNotesOfInvoice).text(paper.invoice_id.as_str()),
+        Key::of_index(Index::CreditNotesOfCustomer).text(paper.customer_id.as_str()),
+    ];
+    for list in lists {
+        write.put_index(&list.order(order), id);
+    }
+    write.put_message(messages::credit_note(&note))?;
+    Ok(Box::new(note))
+}
