@@ -7,9 +7,11 @@
 
 mod currency;
 mod decimal;
+mod rounding;
 
 pub use currency::{Currency, UnknownCurrency};
 pub use decimal::{Decimal, DecimalError};
+pub use rounding::Rounding;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -8,7 +8,7 @@ use super::{
     billed::BilledUsage,
     close::{Closing, Draft},
     credit_lines::grant_use,
-    line,
+    line, opening,
     reading::Reading,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         overage,
     },
     money::{Decimal, MoneyError, round_half_away},
-    rating::{allowance, per_unit},
+    rating::{Share, Tariff, allowance},
 };
 use submeter_common::{Meter, Period};
 
@@ -28,6 +28,8 @@ use submeter_common::{Meter, Period};
 pub(super) struct LateReading {
     /// The priced meter, by its place in the price.
     pub meter_index: usize,
+    /// Index of the closed period.
+    pub period_index: u32,
     /// The closed period.
     pub period: Period,
     /// All that is known of it now.
@@ -64,7 +66,10 @@ pub(super) fn lines(
             before,
         };
         let line = match &price.pricing {
-            MeterPricing::PerUnit { price_per_unit } => correction.money(price_per_unit)?,
+            MeterPricing::Money { tariff } => {
+                let served = opening::share(&closing.subscription, late.period_index)?;
+                correction.money(tariff, served)?
+            }
             MeterPricing::Credits {
                 credit_entitlement_id,
                 meter_units_per_credit,
@@ -86,20 +91,18 @@ pub(super) fn lines(
 }
 
 impl Correction<'_> {
-    fn money(&self, price_per_unit: &Decimal) -> Result<Option<InvoiceLine>, MoneyError> {
-        let charge = per_unit::charge(
-            &self.late.reading.quantity,
-            self.price.free_threshold,
-            price_per_unit,
-        )?;
-        let amount = self.minus_billed(charge.amount)?;
+    fn money(&self, tariff: &Tariff, served: Share) -> Result<Option<InvoiceLine>, MoneyError> {
+        let reading = &self.late.reading;
+        let charge = reading.charge(tariff, self.price.free_threshold, served)?;
+        let amount = charge.due(self.before.amount)?;
         if amount == 0 {
             return Ok(None);
         }
         Ok(Some(InvoiceLine {
             free_quantity: charge.free_quantity,
             billed_quantity: &charge.billed_quantity - &self.before.billed_quantity,
-            unit_price: Some(charge.unit_price),
+            unit_price: charge.unit_price,
+            derivation: line::shown(charge.derivation),
             amount_exact: &charge.amount_exact - &Decimal::from(self.before.amount),
             amount,
             ..self.frame()

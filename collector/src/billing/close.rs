@@ -17,7 +17,7 @@ use crate::{
     credits::{EntitlementId, Grant, burn_down::Purse},
     id::InvoiceId,
     money::MoneyError,
-    rating::{allowance, per_unit},
+    rating::allowance,
     subscription::{Subscription, SubscriptionStatus},
 };
 use std::collections::BTreeMap;
@@ -187,16 +187,19 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
     let mut used = credit_lines::burn(closing, draft)?;
     let period = closing.period();
     let mut lines = Vec::new();
-    for (price, reading) in closing
-        .meters()
-        .filter(|(_, reading)| reading.total.events > 0)
-    {
-        let quantity = &reading.total.quantity;
+    let served = opening::share(&closing.subscription, closing.subscription.next_period)?;
+    for (price, reading) in closing.meters() {
+        let total = &reading.total;
+        let is_used = total.events > 0;
         match &price.pricing {
-            MeterPricing::PerUnit { price_per_unit } => {
-                let charge = per_unit::charge(quantity, price.free_threshold, price_per_unit)?;
-                lines.push(line::usage(&reading.meter, period, &reading.total, charge));
+            MeterPricing::Money { tariff } => {
+                let charge = total.charge(tariff, price.free_threshold, served)?;
+                // A flat part and a minimum are owed without usage, too.
+                if is_used || charge.amount != 0 {
+                    lines.push(line::usage(&reading.meter, period, total, charge));
+                }
             }
+            MeterPricing::Credits { .. } if !is_used => {}
             MeterPricing::Credits {
                 credit_entitlement_id,
                 ..
@@ -208,14 +211,8 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
                     .ok_or_else(unattached)?;
                 let used = used.remove(&price.meter_id).ok_or_else(unattached)?;
                 let overage = line::credit_overage(&reading.meter, period, &used, terms)?;
-                let free = allowance::divide(quantity, price.free_threshold);
-                lines.push(line::credits(
-                    &reading.meter,
-                    period,
-                    &reading.total,
-                    free,
-                    used,
-                ));
+                let free = allowance::divide(&total.quantity, price.free_threshold);
+                lines.push(line::credits(&reading.meter, period, total, free, used));
                 lines.extend(overage);
             }
         }

@@ -41,7 +41,16 @@ pub(super) async fn gather<S: Storage + ?Sized>(
         let meter = known
             .cloned()
             .ok_or_else(|| BillingError::UnknownMeter(price.meter_id.clone()))?;
-        late.extend(late_readings(storage, subscription, (index, &meter), &billed, &closed).await?);
+        late.extend(
+            late_readings(
+                storage,
+                subscription,
+                (index, &meter, price),
+                &billed,
+                &closed,
+            )
+            .await?,
+        );
         readings.push(read_meter(storage, subscription, price, meter, &grants).await?);
     }
     // Across meters the oldest usage comes first: it burns credits first.
@@ -109,7 +118,7 @@ async fn read_meter<S: Storage + ?Sized>(
 ) -> Result<MeterReading, BillingError> {
     let period = subscription.current_period;
     let customer = &subscription.customer_id;
-    let total = reading::read(storage, customer, &meter, period).await?;
+    let total = reading::read(storage, customer, (&meter, price), period).await?;
     let mut up_to = Vec::new();
     if let MeterPricing::Credits {
         credit_entitlement_id,
@@ -126,7 +135,7 @@ async fn read_meter<S: Storage + ?Sized>(
             };
             up_to.push((
                 cut,
-                reading::read(storage, customer, &meter, part)
+                reading::read(storage, customer, (&meter, price), part)
                     .await?
                     .quantity,
             ));
@@ -139,16 +148,16 @@ async fn read_meter<S: Storage + ?Sized>(
     })
 }
 
-/// Returns the closed periods whose late usage is still billed, oldest first.
+/// Returns the closed periods whose late usage is still billed with their indexes, oldest first.
 fn closed_periods(
     subscription: &Subscription,
     now: Timestamp,
-) -> Result<Vec<Period>, BillingError> {
+) -> Result<Vec<(u32, Period)>, BillingError> {
     let horizon = now.saturating_sub(LATE_USAGE_AGE_MAX);
     let mut closed = Vec::new();
     for n in (0..subscription.next_period).rev() {
         match subscription.period(n)? {
-            Some(period) if period.end >= horizon => closed.push(period),
+            Some(period) if period.end >= horizon => closed.push((n, period)),
             _ => break,
         }
     }
@@ -163,11 +172,11 @@ fn closed_periods(
 async fn late_readings<S: Storage + ?Sized>(
     storage: &S,
     subscription: &Subscription,
-    (meter_index, meter): (usize, &Meter),
+    (meter_index, meter, price): (usize, &Meter, &MeterPrice),
     billed: &Billed,
-    closed: &[Period],
+    closed: &[(u32, Period)],
 ) -> Result<Vec<LateReading>, BillingError> {
-    let (Some(first), Some(last)) = (closed.first(), closed.last()) else {
+    let (Some((_, first)), Some((_, last))) = (closed.first(), closed.last()) else {
         return Ok(Vec::new());
     };
     let customer = &subscription.customer_id;
@@ -175,19 +184,22 @@ async fn late_readings<S: Storage + ?Sized>(
         start: first.start,
         end: last.end,
     };
-    let known = reading::read(storage, customer, meter, whole).await?.events;
+    let known = reading::read(storage, customer, (meter, price), whole)
+        .await?
+        .events;
     if known == billed.events_since(first.start, &meter.id) {
         return Ok(Vec::new());
     }
     let mut late = Vec::new();
-    for period in closed {
-        let reading = reading::read(storage, customer, meter, *period).await?;
+    for (index, period) in closed {
+        let reading = reading::read(storage, customer, (meter, price), *period).await?;
         let before = billed
             .usage(period.start, &meter.id)
             .map_or(0, |usage| usage.events);
         if reading.events != before {
             late.push(LateReading {
                 meter_index,
+                period_index: *index,
                 period: *period,
                 reading,
             });

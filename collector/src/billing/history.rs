@@ -32,9 +32,9 @@ pub struct MeterUsage {
     pub consumed_units: Decimal,
     /// Units that are free.
     pub free_threshold: i64,
-    /// What is above the threshold.
+    /// What is above the threshold, in the units that have a price.
     pub chargeable_units: Decimal,
-    /// Minor units per unit; zero for a meter that credits pay.
+    /// Minor units per unit; zero where there is no one price: for tiers, packages and groups, and for a meter that credits pay.
     pub price_per_unit: Decimal,
     /// What the price is in.
     pub currency: Currency,
@@ -99,16 +99,22 @@ fn meter_usage(
         line.meter_id.as_ref() == Some(&price.meter_id) && line.service_period.start == period.start
     };
     let mut consumed_units = Decimal::zero();
+    let mut billed_units = Decimal::zero();
     let mut total_price = 0_i64;
     for line in lines.iter().filter(of_meter) {
         total_price = total_price.saturating_add(line.amount);
         if line.kind != LineKind::CreditOverage {
             consumed_units = line.quantity.clone();
+            // An adjustment bills what it adds.
+            billed_units += &line.billed_quantity;
         }
     }
-    let price_per_unit = match &price.pricing {
-        MeterPricing::PerUnit { price_per_unit } => price_per_unit.clone(),
-        MeterPricing::Credits { .. } => Decimal::zero(),
+    let (chargeable_units, price_per_unit) = match &price.pricing {
+        MeterPricing::Money { tariff } => (billed_units, tariff.plain_unit_price().cloned()),
+        MeterPricing::Credits { .. } => {
+            let divided = allowance::divide(&consumed_units, price.free_threshold);
+            (divided.chargeable, None)
+        }
     };
     MeterUsage {
         id: price.meter_id.clone(),
@@ -116,10 +122,10 @@ fn meter_usage(
             .meters
             .get(&price.meter_id)
             .map_or_else(String::new, |meter| meter.name.clone()),
-        chargeable_units: allowance::divide(&consumed_units, price.free_threshold).chargeable,
+        chargeable_units,
         consumed_units,
         free_threshold: price.free_threshold,
-        price_per_unit,
+        price_per_unit: price_per_unit.unwrap_or_default(),
         currency: subscription.currency,
         total_price,
     }

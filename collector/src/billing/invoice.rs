@@ -3,6 +3,7 @@
 use crate::{
     id::{EntitlementId, GrantId, InvoiceId, PaymentId, ProductId, SubscriptionId},
     money::{Currency, Decimal},
+    rating::Derivation,
     usage::Source,
 };
 use serde::{Deserialize, Serialize};
@@ -136,10 +137,15 @@ pub struct InvoiceLine {
     pub free_quantity: Decimal,
     /// What credits paid, on lines of meters that burn credits.
     pub credits: Option<CreditUse>,
-    /// What money pays: quantity − free − what credits paid − (on an adjustment) what was billed before.
+    /// What money pays: quantity − free − what credits paid − (on an adjustment) what was billed before; in priced units,
+    /// where the price converts.
     pub billed_quantity: Decimal,
-    /// Price of one billed unit, in minor units.
+    /// Price of one billed unit in minor units, where one price holds for all of them.
     pub unit_price: Option<Decimal>,
+    /// Step by step how the amount came about, where quantity, free part and one unit price do not say it all. On an
+    /// adjustment, of everything known now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derivation: Option<Derivation>,
     /// The amount before rounding, in minor units.
     pub amount_exact: Decimal,
     /// The amount in minor units, rounded once, half away from zero.

@@ -4,7 +4,7 @@ use super::{CreditUse, InvoiceLine, LineKind, reading::Reading};
 use crate::{
     credits::{CreditAttachment, overage},
     money::{Decimal, MoneyError, round_half_away},
-    rating::{Charge, allowance::Allowance},
+    rating::{Charge, Derivation, allowance::Allowance},
 };
 use submeter_common::{Meter, Period};
 
@@ -22,7 +22,8 @@ pub(super) fn base_fee(product_name: &str, served: Period, charge: Charge) -> In
         free_quantity: charge.free_quantity,
         credits: None,
         billed_quantity: charge.billed_quantity,
-        unit_price: Some(charge.unit_price),
+        unit_price: charge.unit_price,
+        derivation: None,
         amount_exact: charge.amount_exact,
         amount: charge.amount,
         already_billed: None,
@@ -42,7 +43,8 @@ pub(super) fn usage(
         quantity: charge.quantity,
         free_quantity: charge.free_quantity,
         billed_quantity: charge.billed_quantity,
-        unit_price: Some(charge.unit_price),
+        unit_price: charge.unit_price,
+        derivation: shown(charge.derivation),
         amount_exact: charge.amount_exact,
         amount: charge.amount,
         ..of_meter(LineKind::Usage, meter, period, reading)
@@ -88,6 +90,11 @@ pub(super) fn credit_overage(
     }))
 }
 
+/// Leaves a derivation out where the line's own numbers say it all.
+pub(super) fn shown(derivation: Derivation) -> Option<Derivation> {
+    (!derivation.is_plain()).then_some(derivation)
+}
+
 /// Makes the frame of a line of `meter`: names, quantity and sources, and no charge yet.
 pub(super) fn of_meter(
     kind: LineKind,
@@ -108,6 +115,7 @@ pub(super) fn of_meter(
         credits: None,
         billed_quantity: Decimal::zero(),
         unit_price: None,
+        derivation: None,
         amount_exact: Decimal::zero(),
         amount: 0,
         already_billed: None,

@@ -100,17 +100,24 @@ pub(super) fn base_fee(
     let Some(served) = subscription.period(n)?.filter(|_| price.fixed_price > 0) else {
         return Ok(None);
     };
-    let whole = subscription.whole_period(n)?;
-    let share = Share {
-        served: micros(served),
-        full: micros(whole),
-    };
+    let share = share(subscription, n)?;
     let charge = flat::charge(price.fixed_price, subscription.quantity, share)?;
     Ok(Some(line::base_fee(
         &subscription.product_name,
         served,
         charge,
     )))
+}
+
+/// Returns how much of period `n` is served: all of it, but for a last one that the subscription's end cuts short.
+pub(super) fn share(subscription: &Subscription, n: u32) -> Result<Share, OutOfCalendar> {
+    let Some(served) = subscription.period(n)? else {
+        return Ok(Share::NONE);
+    };
+    Ok(Share {
+        served: micros(served),
+        full: micros(subscription.whole_period(n)?),
+    })
 }
 
 /// Why a base fee cannot be computed.

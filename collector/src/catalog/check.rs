@@ -1,5 +1,7 @@
 //! What a definition must fulfil so that every later bill can be computed.
 
+mod tariff;
+
 use super::{
     CatalogError, CatalogErrorKind as Kind, Frequency, Interval, MeterPrice, MeterPricing, Price,
     Product,
@@ -98,10 +100,8 @@ fn price(price: &Price, meters: &[Meter]) -> Result<(), CatalogError> {
                 message,
             ));
         }
-        if !meters
-            .iter()
-            .any(|meter| meter.id == entry.meter_id && !meter.archived)
-        {
+        let known = |meter: &&Meter| meter.id == entry.meter_id && !meter.archived;
+        let Some(meter) = meters.iter().find(known) else {
             let message = format!(
                 "expected an active meter; {} is unknown or archived",
                 entry.meter_id
@@ -111,8 +111,8 @@ fn price(price: &Price, meters: &[Meter]) -> Result<(), CatalogError> {
                 format!("{path}.meter_id"),
                 message,
             ));
-        }
-        meter_price(&path, entry)?;
+        };
+        meter_price(&path, entry, meter)?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ fn frequency(field: &str, frequency: Frequency) -> Result<(), CatalogError> {
     Ok(())
 }
 
-fn meter_price(path: &str, entry: &MeterPrice) -> Result<(), CatalogError> {
+fn meter_price(path: &str, entry: &MeterPrice, meter: &Meter) -> Result<(), CatalogError> {
     if entry.free_threshold < 0 {
         return Err(CatalogError::invalid(
             format!("{path}.free_threshold"),
@@ -142,9 +142,10 @@ fn meter_price(path: &str, entry: &MeterPrice) -> Result<(), CatalogError> {
         ));
     }
     match &entry.pricing {
-        MeterPricing::PerUnit { price_per_unit } => {
-            unit_price(&format!("{path}.price_per_unit"), price_per_unit)
-        }
+        MeterPricing::Money { tariff } => match tariff.plain_unit_price() {
+            Some(price) => unit_price(&format!("{path}.price_per_unit"), price),
+            None => tariff::check(&format!("{path}.pricing"), tariff, meter),
+        },
         MeterPricing::Credits {
             meter_units_per_credit,
             ..

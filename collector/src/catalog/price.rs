@@ -3,6 +3,7 @@
 use crate::{
     id::EntitlementId,
     money::{Currency, Decimal},
+    rating::Tariff,
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
 use submeter_common::id::MeterId;
@@ -42,7 +43,7 @@ pub struct UsageBasedPrice {
 pub struct MeterPrice {
     /// The meter.
     pub meter_id: MeterId,
-    /// Units of a period that cost nothing, before credits and money.
+    /// Units of a period that cost nothing, before credits and money; priced units, where the tariff converts.
     pub free_threshold: i64,
     /// How the units above the threshold are paid.
     pub pricing: MeterPricing,
@@ -50,12 +51,12 @@ pub struct MeterPrice {
 
 /// How a meter's chargeable units are paid.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "model", rename_all = "snake_case")]
+#[serde(tag = "paid_with", rename_all = "snake_case")]
 pub enum MeterPricing {
-    /// With money, at one price per unit.
-    PerUnit {
-        /// Price of one unit **in minor units** of the currency: `0.5` is half a cent.
-        price_per_unit: Decimal,
+    /// With money.
+    Money {
+        /// What they cost, in minor units of the currency.
+        tariff: Box<Tariff>,
     },
     /// With credits.
     Credits {
@@ -110,6 +111,27 @@ impl Interval {
             Self::Week => "Week",
             Self::Month => "Month",
             Self::Year => "Year",
+        }
+    }
+}
+
+impl MeterPricing {
+    /// Makes a price in money.
+    #[must_use]
+    pub fn money(tariff: Tariff) -> Self {
+        Self::Money {
+            tariff: Box::new(tariff),
+        }
+    }
+}
+
+impl MeterPrice {
+    /// Returns the price in money; none for a meter that credits pay.
+    #[must_use]
+    pub const fn tariff(&self) -> Option<&Tariff> {
+        match &self.pricing {
+            MeterPricing::Money { tariff } => Some(tariff),
+            MeterPricing::Credits { .. } => None,
         }
     }
 }

@@ -3,10 +3,8 @@
 //! A [`submeter_common::quantity::Quantity`] has a fixed scale and is what meters count in; a price times a quantity needs
 //! more digits than that. This type never rounds unless told to how many digits.
 
-use bigdecimal::{
-    BigDecimal, RoundingMode, Zero,
-    num_bigint::{BigInt, Sign},
-};
+use super::rounding::{self, Rounding};
+use bigdecimal::{BigDecimal, RoundingMode, Zero, num_bigint::BigInt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{
     fmt,
@@ -77,6 +75,14 @@ impl Decimal {
     /// `None` when `divisor` is zero.
     #[must_use]
     pub fn divided_rounded(&self, divisor: &Self, digits: u8) -> Option<Self> {
+        self.divided(divisor, digits, Rounding::HalfAway)
+    }
+
+    /// Divides and rounds to `digits` after the point, without any rounding in between.
+    ///
+    /// `None` when `divisor` is zero.
+    #[must_use]
+    pub fn divided(&self, divisor: &Self, digits: u8, rounding: Rounding) -> Option<Self> {
         if divisor.is_zero() {
             return None;
         }
@@ -92,7 +98,11 @@ impl Decimal {
             below *= power
         }
         Some(Self(
-            BigDecimal::new(quotient_half_away(&above, &below), i64::from(digits)).normalized(),
+            BigDecimal::new(
+                rounding::quotient(&above, &below, rounding),
+                i64::from(digits),
+            )
+            .normalized(),
         ))
     }
 
@@ -112,6 +122,12 @@ impl Decimal {
     #[must_use]
     pub fn is_positive(&self) -> bool {
         self.0 > BigDecimal::zero()
+    }
+
+    /// Returns one.
+    #[must_use]
+    pub fn one() -> Self {
+        Self::from(1_i64)
     }
 
     /// Returns the value, or zero for a negative one.
@@ -143,14 +159,6 @@ impl Decimal {
             .split_once('.')
             .map_or(0, |(_, fraction)| fraction.len())
     }
-}
-
-fn quotient_half_away(above: &BigInt, below: &BigInt) -> BigInt {
-    let negative = (above.sign() == Sign::Minus) != (below.sign() == Sign::Minus);
-    // |a ÷ b| rounded half up is floor((2|a| + |b|) ÷ 2|b|).
-    let (above, below) = (above.magnitude(), below.magnitude());
-    let magnitude = BigInt::from((above * 2_u32 + below) / (below * 2_u32));
-    if negative { -magnitude } else { magnitude }
 }
 
 impl From<i64> for Decimal {

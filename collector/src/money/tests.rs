@@ -31,6 +31,12 @@ fn oracle_rounding_cases_hold() {
     assert_eq!(minor("10.333", "USD") + minor("10.333", "USD"), 2066, "N13");
     // N3, G7: rounding to any number of digits.
     assert_eq!(decimal("1.23456789").rounded(4), decimal("1.2346"), "N3");
+    let floor = |by: i64, digits| {
+        let whole = decimal("123.456").divided(&Decimal::from(by), digits, Rounding::Down);
+        &whole.unwrap() * &Decimal::from(by)
+    };
+    let floors = [floor(1, 2), floor(1, 0), floor(100, 0)];
+    assert_eq!(floors, ["123.45", "123", "100"].map(decimal), "G9");
     assert_eq!(decimal("123.456").rounded(2), decimal("123.46"), "G7");
     assert_eq!(decimal("123.456").rounded(0), decimal("123"), "G7");
 }
@@ -120,6 +126,22 @@ fn digits_are_counted_on_both_sides_of_the_point() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn quotients_are_rounded_as_told_on_both_sides_of_zero() {
+    let check = |above: &str, rounding, expected: &str| {
+        let quotient = decimal(above).divided(&decimal("2"), 0, rounding);
+        assert_eq!(quotient, Some(decimal(expected)), "{above} {rounding:?}");
+    };
+    check("1", Rounding::Up, "1");
+    check("-1", Rounding::Up, "0");
+    check("1", Rounding::Down, "0");
+    check("-1", Rounding::Down, "-1");
+    check("1", Rounding::HalfAway, "1");
+    check("-1", Rounding::HalfAway, "-1");
+    check("-4", Rounding::Down, "-2");
+    check("4", Rounding::Up, "2");
 }
 
 #[test]

@@ -17,7 +17,13 @@ pub struct Allowance {
 /// an earlier one.
 #[must_use]
 pub fn divide(quantity: &Decimal, free_threshold: i64) -> Allowance {
-    let chargeable = (quantity - &Decimal::from(free_threshold)).or_zero();
+    divide_at(quantity, &Decimal::from(free_threshold))
+}
+
+/// As [`divide`], where a part of the threshold may have been used already.
+#[must_use]
+pub(super) fn divide_at(quantity: &Decimal, free_threshold: &Decimal) -> Allowance {
+    let chargeable = (quantity - free_threshold).or_zero();
     let free = (quantity - &chargeable).or_zero();
     Allowance { free, chargeable }
 }

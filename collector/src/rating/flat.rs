@@ -1,6 +1,6 @@
-//! The fixed fee of a period.
+//! The fixed fee of a period, and shares of a period.
 
-use super::Charge;
+use super::{Charge, Derivation};
 use crate::money::{Decimal, MoneyError, round_half_away};
 
 /// Digits kept of the exact amount of a prorated fee, whose decimals may never end.
@@ -18,6 +18,13 @@ pub struct Share {
 impl Share {
     /// A full period.
     pub const WHOLE: Self = Self { served: 1, full: 1 };
+    /// Nothing of it: what is still open owes no minimum yet.
+    pub const NONE: Self = Self { served: 0, full: 1 };
+
+    /// Returns this share of `amount`, rounded to `digits` after the point; none for a period without length.
+    pub(super) fn of(self, amount: &Decimal, digits: u8) -> Option<Decimal> {
+        (amount * &Decimal::from(self.served)).divided_rounded(&Decimal::from(self.full), digits)
+    }
 }
 
 /// Charges `quantity` times `fixed_price` minor units for `share` of a period.
@@ -29,24 +36,18 @@ impl Share {
 pub fn charge(fixed_price: i64, quantity: u32, share: Share) -> Result<Charge, MoneyError> {
     let quantity = Decimal::from(u64::from(quantity));
     let unit_price = Decimal::from(fixed_price);
-    if share.served == share.full {
-        return Charge::of(quantity.clone(), Decimal::zero(), quantity, &unit_price);
-    }
-    let full = &(&quantity * &unit_price) * &Decimal::from(share.served);
-    let parts = Decimal::from(share.full);
-    let rounded = full
-        .divided_rounded(&parts, 0)
+    let whole = &quantity * &unit_price;
+    let rounded = share.of(&whole, 0).ok_or(MoneyError::Overflow)?;
+    let amount_exact = share
+        .of(&whole, PRORATED_DIGITS)
         .ok_or(MoneyError::Overflow)?;
-    let amount_exact = full
-        .divided_rounded(&parts, PRORATED_DIGITS)
-        .ok_or(MoneyError::Overflow)?;
-    let amount = round_half_away(&rounded)?;
     Ok(Charge {
         billed_quantity: quantity.clone(),
         quantity,
         free_quantity: Decimal::zero(),
-        unit_price,
+        unit_price: Some(unit_price),
+        derivation: Derivation::default(),
         amount_exact,
-        amount,
+        amount: round_half_away(&rounded)?,
     })
 }

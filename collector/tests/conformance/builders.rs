@@ -11,6 +11,7 @@ use submeter_collector::id::{
 use submeter_collector::ledger::{Account, LedgerUnit, Reference, Transfer};
 use submeter_collector::merge::FrameOutcome;
 use submeter_collector::money::{Currency, Decimal};
+use submeter_collector::rating::Tariff;
 use submeter_collector::storage::{IncomingFrame, Registration, Storage};
 use submeter_collector::subscription::{BillingAddress, Subscription, SubscriptionStatus};
 use submeter_common::aggregate::{Group, Partial, State};
@@ -226,9 +227,7 @@ pub(crate) fn subscription(id: &str, customer_name: &str, meters: &[&str], n: u3
     let meters = meters.iter().map(|name| MeterPrice {
         meter_id: meter(name),
         free_threshold: 0,
-        pricing: MeterPricing::PerUnit {
-            price_per_unit: Decimal::from(1_i64),
-        },
+        pricing: MeterPricing::money(Tariff::per_unit(Decimal::from(1_i64))),
     });
     let start = i64::from(n) * DAY;
     Subscription {

@@ -11,6 +11,7 @@ use crate::billing::{
 };
 use crate::id::{EntitlementId, GrantId, ProductId, SubscriptionId};
 use crate::money::{Currency, Decimal, Money};
+use crate::rating::Derivation;
 
 /// An invoice in replies.
 #[derive(Serialize)]
@@ -123,6 +124,8 @@ struct LineReply {
     credits: Option<CreditsReply>,
     billed_quantity: Decimal,
     unit_price: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    derivation: Option<Derivation>,
     amount_exact: Decimal,
     amount: i64,
     already_billed: Option<i64>,
@@ -185,6 +188,7 @@ impl From<InvoiceLine> for LineReply {
             credits: line.credits.map(CreditsReply::from),
             billed_quantity: line.billed_quantity,
             unit_price: line.unit_price,
+            derivation: line.derivation,
             amount_exact: line.amount_exact,
             amount: line.amount,
             already_billed: line.already_billed,

@@ -11,6 +11,7 @@ use super::super::field::{Exact, Ignored, Unsupported};
 use crate::catalog::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 use crate::id::EntitlementId;
 use crate::money::{Currency, Decimal};
+use crate::rating::Tariff;
 use crate::storage::CatalogSnapshot;
 
 /// The one kind of price that is sold.
@@ -141,9 +142,7 @@ impl MeterPriceRequest {
             self.credit_entitlement_id,
             self.meter_units_per_credit,
         ) {
-            (Some(price), None, None) => MeterPricing::PerUnit {
-                price_per_unit: price.into(),
-            },
+            (Some(price), None, None) => MeterPricing::money(Tariff::per_unit(price.into())),
             (None, Some(entitlement), Some(units)) => MeterPricing::Credits {
                 credit_entitlement_id: EntitlementId::from_text(entitlement),
                 meter_units_per_credit: units.into(),
@@ -247,7 +246,7 @@ impl MeterPriceReply {
         let meter = catalog.meters.get(&priced.meter_id);
         let (price_per_unit, credit_entitlement_id, meter_units_per_credit) = match &priced.pricing
         {
-            MeterPricing::PerUnit { price_per_unit } => (Some(price_per_unit.clone()), None, None),
+            MeterPricing::Money { tariff } => (tariff.plain_unit_price().cloned(), None, None),
             MeterPricing::Credits {
                 credit_entitlement_id,
                 meter_units_per_credit,

@@ -243,7 +243,7 @@ fn meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCa
     let cart = priced.filter_map(|priced| {
         let meter = catalog.meters.get(&priced.meter_id)?;
         let price_per_unit = match &priced.pricing {
-            MeterPricing::PerUnit { price_per_unit } => Some(price_per_unit.clone()),
+            MeterPricing::Money { tariff } => tariff.plain_unit_price().cloned(),
             MeterPricing::Credits { .. } => None,
         };
         Some(MeterCart {
@@ -262,7 +262,7 @@ fn meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCa
 fn credit_meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCreditCart> {
     let priced = subscription.price.usage_based().meters.iter();
     let cart = priced.filter_map(|priced| match &priced.pricing {
-        MeterPricing::PerUnit { .. } => None,
+        MeterPricing::Money { .. } => None,
         MeterPricing::Credits {
             credit_entitlement_id,
             meter_units_per_credit,

@@ -10,6 +10,7 @@ use crate::{
     ledger::Transfer,
     merge::FrameOutcome,
     money::{Currency, Decimal},
+    rating::Tariff,
     storage::{
         AgentStore, CatalogStore, CreateOutcome, IncomingFrame, InvoiceFilter, InvoiceStore, Page,
         SubscriptionStore, UsageStore, rocksdb::RocksStore,
@@ -369,9 +370,7 @@ pub(super) fn per_unit(meter: &str, free_threshold: i64, price: &str) -> MeterPr
     MeterPrice {
         meter_id: MeterId::new(meter).unwrap(),
         free_threshold,
-        pricing: MeterPricing::PerUnit {
-            price_per_unit: decimal(price),
-        },
+        pricing: MeterPricing::money(Tariff::per_unit(decimal(price))),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     credits::{OverageBehavior, Rollover},
     id::EntitlementId,
     money::Currency,
+    rating::Tariff,
 };
 use submeter_common::{Aggregation, AggregationKind, MeterId, Timestamp};
 
@@ -55,9 +56,7 @@ fn decimal(text: &str) -> Decimal {
 }
 
 fn per_unit(id: &str, price: &str) -> MeterPrice {
-    let pricing = MeterPricing::PerUnit {
-        price_per_unit: decimal(price),
-    };
+    let pricing = MeterPricing::money(Tariff::per_unit(decimal(price)));
     MeterPrice {
         meter_id: MeterId::new(id).unwrap(),
         free_threshold: 0,
