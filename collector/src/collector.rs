@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use submeter_common::time::Clock;
 use tokio::sync::watch;
@@ -19,6 +20,9 @@ use crate::telemetry;
 
 /// Name of the file in the data directory that tells scripts the bound address, for as long as the collector serves.
 pub const ADDRESS_FILE: &str = "collector.addr";
+
+/// How often a start that waits for a full disk looks again.
+const ROOM_ASKED_EVERY: Duration = Duration::from_secs(2);
 
 /// Why the collector did not start. Nothing runs then.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,7 @@ pub struct Died {
 /// A running collector.
 #[derive(Debug)]
 pub struct Collector {
+    storage: Arc<dyn Storage>,
     address: SocketAddr,
     address_file: PathBuf,
     bootstrap_key: Option<PathBuf>,
@@ -82,7 +87,7 @@ impl Collector {
     /// Any room that does not open; those that were opened before are closed again.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         // 1. The store: everything else reads it.
-        let storage = open_store(&config.data_dir).await?;
+        let storage = open_store(&config).await?;
         // 2. Metrics, before anything counts.
         let metrics =
             telemetry::start_metrics().map_err(|error| StartError::Metrics(error.to_string()))?;
@@ -113,7 +118,7 @@ impl Collector {
         // 6. The door.
         let api_config = Arc::new(config.api.clone());
         let routes = api::router(ApiState {
-            storage,
+            storage: Arc::clone(&storage),
             clock,
             rooms: Rooms::new(&api_config),
             config: Arc::clone(&api_config),
@@ -130,6 +135,7 @@ impl Collector {
         // 7. Tell where it is, now that it answers.
         let address_file = config.data_dir.join(ADDRESS_FILE);
         let collector = Self {
+            storage,
             address,
             address_file,
             bootstrap_key,
@@ -161,6 +167,7 @@ impl Collector {
         let (part, ended) = tokio::select! {
             ended = &mut self.door => ("the HTTP surface", ended.map(|_| ())),
             ended = &mut self.jobs => ("background work", ended),
+            reason = self.storage.failed() => return Died { part: "the store", reason },
         };
         let reason = ended
             .err()
@@ -189,10 +196,26 @@ impl Collector {
     }
 }
 
-async fn open_store(data_dir: &Path) -> Result<Arc<dyn Storage>, StartError> {
-    let data_dir = data_dir.to_owned();
-    let opened = tokio::task::spawn_blocking(move || embedded::RocksStore::open(&data_dir)).await?;
-    Ok(Arc::new(opened?))
+/// Opens the store. A full disk is waited for, not failed at: a supervisor could only try the same again.
+async fn open_store(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
+    let reserve = u64::try_from(config.disk_free_bytes_min).unwrap_or(u64::MAX);
+    let mut is_told = false;
+    loop {
+        let data_dir = config.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            embedded::RocksStore::open_with_reserve(&data_dir, reserve)
+        });
+        match opened.await? {
+            Err(error) if error.is_for_want_of_disk() => {
+                if !is_told {
+                    tracing::error!(%error, "the disk is full: waiting for room to start; nothing is lost");
+                    is_told = true;
+                }
+                tokio::time::sleep(ROOM_ASKED_EVERY).await;
+            }
+            opened => return Ok(Arc::new(opened?)),
+        }
+    }
 }
 
 /// Writes the address in one step, so that no reader sees half of it.

@@ -21,6 +21,11 @@ use crate::telemetry::LogFormat;
 /// Beginning of the environment variables that set keys.
 pub const ENV_PREFIX: &str = "SUBMETER_COLLECTOR_";
 
+/// Room for the largest body there is. With less, whoever sends one is told for ever to come again later.
+const REQUESTS_BYTES_LEAST: usize = limits::BUNDLE_BYTES_MAX;
+
+const _: () = assert!(limits::FRAME_BYTES_MAX <= REQUESTS_BYTES_LEAST);
+
 /// What flags of `serve` may say; flags win over everything else.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -41,6 +46,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Free disk below which frames are refused, and below a quarter of which nothing is written; 0 turns it off.
+    pub disk_free_bytes_min: usize,
     /// Settings of the HTTP surface.
     pub api: ApiConfig,
     /// Settings of background work: billing.
@@ -74,6 +81,8 @@ impl Default for Config {
             data_dir: PathBuf::from("submeter-collector"),
             listen: SocketAddr::from(([127, 0, 0, 1], 7700)),
             log_format: LogFormat::Human,
+            // Write buffers and the usual compaction.
+            disk_free_bytes_min: 512 << 20,
             api: ApiConfig::default(),
             jobs: JobsConfig::default(),
             drain_grace: Duration::from_secs(20),
@@ -117,6 +126,11 @@ impl Config {
                 "an address and port such as 127.0.0.1:7700",
             ),
             log_format: reader.log_format("log_format", defaults.log_format),
+            disk_free_bytes_min: reader.size(
+                "disk_free_bytes_min",
+                defaults.disk_free_bytes_min,
+                0..=1 << 40,
+            ),
             api: ApiConfig {
                 connections_max: reader.count(
                     "connections_max",
@@ -133,7 +147,7 @@ impl Config {
                 requests_bytes_max: reader.size(
                     "requests_bytes_max",
                     defaults.api.requests_bytes_max,
-                    limits::FRAME_BYTES_MAX..=1 << 40,
+                    REQUESTS_BYTES_LEAST..=1 << 40,
                 ),
                 frames_bytes_max: reader.size(
                     "frames_bytes_max",

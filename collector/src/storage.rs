@@ -31,7 +31,7 @@ pub use agent::{AcknowledgeOutcome, AgentStore, Registration, RetireOutcome};
 pub use audit::{AuditEntry, AuditRecord, AuditStore};
 pub use catalog::{CatalogSnapshot, CatalogStore};
 pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};
-pub use health::HealthStore;
+pub use health::{DiskRoom, HealthStore};
 pub use invoice::{ChangeOutcome, CreditNoteFilter, InvoiceFilter, InvoiceStore, SettleOutcome};
 pub use key::{KeyStore, RevokeOutcome};
 pub use outbox::OutboxStore;
@@ -44,10 +44,14 @@ pub use usage::{IncomingFrame, QuarantinedRow, UsageStore};
 /// What an engine answers when it cannot do as asked, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The engine cannot serve now (stopping, disk full, overloaded): the caller may try again later.
+    /// The engine cannot serve now (stopping, overloaded): the caller may try again later.
     /// Whether a write took place is unknown; every write here may be repeated safely.
     #[error("the storage is unavailable: {0}")]
     Unavailable(String),
+    /// There is too little room on the disk: the caller may try again when somebody has made some. Else as
+    /// [`StorageError::Unavailable`]. The text tells nothing of what is stored.
+    #[error("{0}")]
+    DiskFull(String),
     /// What is stored cannot be read: a person has to look. Nothing was changed.
     #[error("the stored {what} cannot be read: {detail}")]
     Corrupt {
@@ -87,6 +91,7 @@ pub trait Storage:
     + SubscriptionStore
     + TrustStore
     + UsageStore
+    + std::fmt::Debug
 {
 }
 
@@ -105,5 +110,6 @@ impl<T> Storage for T where
         + SubscriptionStore
         + TrustStore
         + UsageStore
+        + std::fmt::Debug
 {
 }

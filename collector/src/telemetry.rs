@@ -24,6 +24,8 @@ pub mod metric {
     pub const BUDGET_USED: &str = "submeter_collector_budget_used";
     /// How often a limit was reached, by `budget`.
     pub const BUDGET_HITS: &str = "submeter_collector_budget_hits_total";
+    /// Free bytes on the data directory's disk.
+    pub const DISK_FREE_BYTES: &str = "submeter_collector_disk_free_bytes";
     /// Frames received, by result.
     pub const FRAMES: &str = "submeter_collector_frames_total";
     /// Bytes of frames that were applied.
@@ -45,6 +47,9 @@ pub mod metric {
     /// Billing periods that cannot be closed, as of the last run.
     pub const PERIODS_FAILED: &str = "submeter_collector_billing_periods_failed";
 }
+
+/// The reserve of disk, among the budgets.
+pub const DISK_BUDGET: &str = "disk_free_bytes_min";
 
 /// Seconds at which request times are counted: from a read in memory to the request time-out.
 const SECONDS_BUCKETS: [f64; 12] = [
@@ -139,6 +144,10 @@ fn describe() {
     describe_counter!(
         metric::BUDGET_HITS,
         "How often a limit was reached, by setting."
+    );
+    describe_gauge!(
+        metric::DISK_FREE_BYTES,
+        "Free bytes on the data directory's disk."
     );
     describe_counter!(metric::FRAMES, "Frames received, by result.");
     describe_counter!(metric::FRAME_BYTES, "Bytes of frames that were applied.");

@@ -77,6 +77,9 @@ pub const BUNDLE_FRAMES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest head of a bundle: some 60 000 frames.
 pub const BUNDLE_HEAD_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Largest bundle: frames, head, and beside them magic, version, length and signature, generously.
+pub const BUNDLE_BYTES_MAX: usize = BUNDLE_FRAMES_BYTES_MAX + BUNDLE_HEAD_BYTES_MAX + 1024;
+
 // Any frame fits into a bundle.
 const _: () = assert!(FRAME_BYTES_MAX <= BUNDLE_FRAMES_BYTES_MAX);
 const _: () = assert!(FRAME_HEADER_BYTES_MAX < FRAME_BYTES_MAX);

@@ -55,7 +55,20 @@ impl System {
     /// # Errors
     /// When the binary is not built or the collector does not get ready.
     pub async fn start_in(root: &Path, settings: &str) -> Result<Self> {
-        let collector = Collector::start(&root.join("collector"), settings).await?;
+        Self::start_with(root, settings, &[]).await
+    }
+
+    /// The same with further variables in the collector's environment.
+    ///
+    /// # Errors
+    /// As [`System::start_in`].
+    pub async fn start_with(
+        root: &Path,
+        settings: &str,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
+        let directory = root.join("collector");
+        let collector = Collector::start_with(&directory, settings, environment).await?;
         Ok(Self {
             collector,
             root: root.to_owned(),

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use submeter_common::bundle::{BundleError, BundleHead, Receipt, decode_bundle, encode_receipt};
 use submeter_common::id::{AgentId, Digest};
-use submeter_common::limits::{BUNDLE_FRAMES_BYTES_MAX, BUNDLE_HEAD_BYTES_MAX};
+use submeter_common::limits::BUNDLE_BYTES_MAX;
 use submeter_common::protocol::{
     FrameHeader, Lineage, Position, RegisterRequest, RegisterStatus, decode_frame,
 };
@@ -29,9 +29,6 @@ use crate::storage::IncomingFrame;
 
 /// A bundle takes memory, and whoever carries files can wait.
 static BUNDLE_ROOM: Semaphore = Semaphore::const_new(1);
-
-/// Magic, version, length and signature, generously.
-const ENVELOPE_BYTES: usize = 1024;
 
 /// What became of a bundle.
 #[derive(Serialize)]
@@ -68,8 +65,7 @@ pub(super) async fn import(
     query.finish()?;
     expect_bytes(&headers)?;
     let _room = BUNDLE_ROOM.acquire().await.map_err(ApiError::internal)?;
-    let limit = BUNDLE_FRAMES_BYTES_MAX + BUNDLE_HEAD_BYTES_MAX + ENVELOPE_BYTES;
-    let (bytes, _share) = body::read(body, limit, &state.rooms).await?;
+    let (bytes, _share) = body::read(body, BUNDLE_BYTES_MAX, &state.rooms).await?;
     let checked = tokio::task::spawn_blocking(move || check(bytes))
         .await
         .map_err(ApiError::internal)??;

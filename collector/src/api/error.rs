@@ -10,6 +10,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
+use metrics::counter;
 use serde::Serialize;
 use submeter_common::filter::FilterError;
 use submeter_common::id::IdError;
@@ -19,12 +20,16 @@ use crate::auth::Scope;
 use crate::billing::{BillingError, ChangeError, OpeningError};
 use crate::catalog::{CatalogError, CatalogErrorKind};
 use crate::storage::StorageError;
+use crate::telemetry::{DISK_BUDGET, metric};
 
 /// Tells the official SDKs, which retry every 409, that this one will not go away.
 pub(super) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// How long a caller should wait after a transient refusal.
 const RETRY_AFTER_UNAVAILABLE: Duration = Duration::from_secs(2);
+
+/// The same while the disk is full: how often the store looks whether there is room.
+const RETRY_AFTER_DISK_FULL: Duration = Duration::from_secs(5);
 
 /// A refusal as it leaves the collector.
 #[derive(Debug)]
@@ -152,6 +157,15 @@ impl ApiError {
         }
     }
 
+    /// 503 `DISK_LOW`: the same request will succeed when somebody has made room.
+    pub fn disk_low(reason: String) -> Self {
+        counter!(metric::BUDGET_HITS, "budget" => DISK_BUDGET).increment(1);
+        Self {
+            retry_after: Some(RETRY_AFTER_DISK_FULL),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "DISK_LOW", reason)
+        }
+    }
+
     /// 500: a fault of the collector. What is known of it goes to the log only.
     pub fn internal(detail: impl std::fmt::Display) -> Self {
         tracing::error!(%detail, "a request failed through a fault of the collector");
@@ -275,6 +289,8 @@ impl From<StorageError> for ApiError {
                     "the storage cannot serve this request now; nothing is lost, try again",
                 )
             }
+            // Logged when it began, not with each request.
+            StorageError::DiskFull(reason) => ApiError::disk_low(reason),
             StorageError::Corrupt { .. } | StorageError::Refused(_) => ApiError::internal(error),
         }
     }

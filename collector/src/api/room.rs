@@ -157,6 +157,8 @@ fn bytes_of(rows: &[Row]) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use submeter_common::limits::BUNDLE_BYTES_MAX;
+
     use super::*;
 
     fn rooms(bytes: usize) -> Rooms {
@@ -177,6 +179,12 @@ mod tests {
         assert_eq!(refused.status().as_u16(), 503);
         drop(first);
         second.cover(10 * UNIT_BYTES).unwrap();
+    }
+
+    #[test]
+    fn the_least_room_that_can_be_set_takes_the_largest_body_there_is() {
+        let rooms = rooms(BUNDLE_BYTES_MAX);
+        rooms.body().cover(BUNDLE_BYTES_MAX).unwrap();
     }
 
     #[tokio::test]

@@ -145,9 +145,9 @@ impl<S: Storage + ?Sized> Run<'_, S> {
                 Ok(Some(next)) => subscription = next,
                 // Somebody else settled this period; the next run sees what is left.
                 Ok(None) => return Ok(Progress::Done),
-                Err(BillingError::Storage(StorageError::Unavailable(reason))) => {
-                    return Err(StorageError::Unavailable(reason));
-                }
+                Err(BillingError::Storage(
+                    error @ (StorageError::Unavailable(_) | StorageError::DiskFull(_)),
+                )) => return Err(error),
                 Err(error) => {
                     self.stuck.insert(subscription.subscription_id.clone());
                     let draft = BlockedDraft::new(&subscription, &error, self.now);

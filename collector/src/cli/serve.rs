@@ -49,7 +49,11 @@ async fn serve(config: Config) -> anyhow::Result<u8> {
     // Signals are caught before the start, so that one during it stops the collector properly as well.
     let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-    let mut collector = Collector::start(config.clone(), Arc::new(SystemClock)).await?;
+    let mut collector = tokio::select! {
+        started = Collector::start(config.clone(), Arc::new(SystemClock)) => started?,
+        _ = terminate.recv() => return Ok(stopped_early()),
+        _ = interrupt.recv() => return Ok(stopped_early()),
+    };
     // A collector serves on whether or not its first lines could be printed.
     let _ = greet(&config, &collector);
     tokio::select! {
@@ -69,6 +73,12 @@ async fn serve(config: Config) -> anyhow::Result<u8> {
         ),
     }
     Ok(EXIT_OK)
+}
+
+/// A start may wait for long, for room on the disk; nothing was taken meanwhile.
+fn stopped_early() -> u8 {
+    tracing::warn!("stopped before the start was over");
+    EXIT_OK
 }
 
 fn greet(config: &Config, collector: &Collector) -> anyhow::Result<()> {

@@ -86,8 +86,21 @@ fn sizes_are_written_with_or_without_a_unit() {
             .find(|setting| setting.key == "request_bytes_max");
         assert_eq!(shown.map(|setting| setting.value.as_str()), Some("2MiB"));
     }
-    let problems = load("requests_bytes_max = \"1MiB\"", &Flags::default()).unwrap_err();
-    assert!(problems.contains("from 16MiB"), "{problems}");
+}
+
+#[test]
+fn memory_for_bodies_has_room_for_the_largest_of_them() {
+    let least = limits::BUNDLE_BYTES_MAX;
+    let with = |bytes: usize| {
+        let toml = format!("requests_bytes_max = {bytes}");
+        load(&toml, &Flags::default()).map(|_| ())
+    };
+    let problems = with(least - 1).unwrap_err();
+    assert!(
+        problems.contains("requests_bytes_max") && problems.contains("a size from 73729KiB"),
+        "{problems}"
+    );
+    with(least).unwrap();
 }
 
 #[test]

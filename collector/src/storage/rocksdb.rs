@@ -23,8 +23,11 @@
 //! that began.
 //!
 //! **After a crash** RocksDB replays its log. A torn tail (a write that never returned) is cut; damage
-//! before the tail is refused at the start, because acknowledged usage would be missing. After a failed
-//! write RocksDB itself refuses further ones, and every operation answers `Unavailable`.
+//! before the tail is refused at the start, because acknowledged usage would be missing.
+//!
+//! **A full disk** ([`disk`]) is waited for: frames are refused while there is still room, everything when there
+//! is nearly none, and a write that fails all the same is refused until there is room again, by itself. Any other
+//! failed write is left: RocksDB refuses all further ones, and the process is to end ([`transaction`]).
 //!
 //! **Not promised.** Several processes over one directory; reading an older format than was ever
 //! released; bringing the minute cells of old periods out of the way.
@@ -39,6 +42,7 @@ mod change;
 mod codec;
 mod customer;
 mod database;
+mod disk;
 mod draft;
 mod frames;
 mod health;
@@ -77,7 +81,16 @@ impl RocksStore {
     /// # Errors
     /// When another process has it, when a newer version wrote it, or when it cannot be read.
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
-        let database = Arc::new(Database::open(data_dir)?);
+        Self::open_with_reserve(data_dir, 0)
+    }
+
+    /// Opens it as [`RocksStore::open`] does, to refuse frames when less than `reserve` bytes of disk are free, and
+    /// everything when it is less than a quarter of that.
+    ///
+    /// # Errors
+    /// As [`RocksStore::open`], and when the disk is that short already.
+    pub fn open_with_reserve(data_dir: &Path, reserve: u64) -> Result<Self, OpenError> {
+        let database = Arc::new(Database::open(data_dir, reserve)?);
         let frames = FrameQueue::start(Arc::clone(&database)).map_err(OpenError::Thread)?;
         Ok(Self { frames, database })
     }

@@ -13,6 +13,7 @@ use super::{Api, PATIENCE, eventually, program};
 pub struct Collector {
     process: Process,
     directory: PathBuf,
+    environment: Vec<(String, String)>,
     api: Api,
 }
 
@@ -22,13 +23,26 @@ impl Collector {
     /// # Errors
     /// When the binary is not built or the collector does not get ready.
     pub async fn start(directory: &Path, settings: &str) -> Result<Self> {
+        Self::start_with(directory, settings, &[]).await
+    }
+
+    /// Starts one with further variables in its environment, in every life.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub async fn start_with(
+        directory: &Path,
+        settings: &str,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         std::fs::write(config(directory), settings)?;
-        let process = spawn(directory, &process::free_address()?)?;
+        let process = spawn(directory, &process::free_address()?, environment)?;
         let api = Api::new("http://unknown", None)?;
         let mut collector = Self {
             process,
             directory: directory.to_owned(),
+            environment: environment.to_vec(),
             api,
         };
         collector.ready().await?;
@@ -48,9 +62,18 @@ impl Collector {
     /// # Errors
     /// When it does not get ready.
     pub async fn start_again(&mut self) -> Result<()> {
-        let listen = self.api.base().trim_start_matches("http://").to_owned();
-        self.process = spawn(&self.directory, &listen)?;
+        self.spawn_again()?;
         self.ready().await
+    }
+
+    /// The same without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_again(&mut self) -> Result<()> {
+        let listen = self.api.base().trim_start_matches("http://").to_owned();
+        self.process = spawn(&self.directory, &listen, &self.environment)?;
+        Ok(())
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -85,7 +108,11 @@ impl Collector {
         &mut self.process
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time.
+    pub async fn ready(&mut self) -> Result<()> {
         let file = self.directory.join("collector.addr");
         let address = process::address(&file, &mut self.process).await?;
         let key = std::fs::read_to_string(self.bootstrap_key_file()).context("bootstrap.key")?;
@@ -102,7 +129,7 @@ fn config(directory: &Path) -> PathBuf {
     directory.with_extension("toml")
 }
 
-fn spawn(directory: &Path, listen: &str) -> Result<Process> {
+fn spawn(directory: &Path, listen: &str, environment: &[(String, String)]) -> Result<Process> {
     // A file left by a killed process would name a port that nobody listens on.
     let _ = std::fs::remove_file(directory.join("collector.addr"));
     let arguments = [
@@ -115,9 +142,14 @@ fn spawn(directory: &Path, listen: &str) -> Result<Process> {
         listen.as_ref(),
     ]
     .map(std::ffi::OsStr::to_owned);
-    Process::spawn(
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    Process::spawn_with(
         &program("submeter-collector")?,
         &arguments,
         &directory.with_extension("log"),
+        &environment,
     )
 }

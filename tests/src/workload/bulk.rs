@@ -148,9 +148,8 @@ impl BulkMeters {
             "{batches} batches were made, {} acknowledged",
             bulk.acknowledged()
         );
-        let path = format!("/v1/usage?customer_id=acme&meter_id={}", self.sum);
-        let usage = collector.fetch(&path).await?;
-        let usage = usage["items"].get(0).context("no usage")?;
+        let usage = self.usage(collector).await?;
+        let usage = usage.context("no usage")?;
         let events = batches * EVENTS;
         let values = (events * (events - 1) / 2).to_string();
         ensure!(
@@ -158,5 +157,19 @@ impl BulkMeters {
             "{events} events with values of {values} were acknowledged, counted is {usage}"
         );
         Ok(())
+    }
+    /// How many events are counted.
+    ///
+    /// # Errors
+    /// When the collector does not say.
+    pub async fn events(&self, collector: &Api) -> Result<u64> {
+        let usage = self.usage(collector).await?;
+        Ok(usage.map_or(0, |usage| usage["events"].as_u64().unwrap_or_default()))
+    }
+
+    async fn usage(&self, collector: &Api) -> Result<Option<Value>> {
+        let path = format!("/v1/usage?customer_id=acme&meter_id={}", self.sum);
+        let usage = collector.fetch(&path).await?;
+        Ok(usage["items"].get(0).cloned())
     }
 }

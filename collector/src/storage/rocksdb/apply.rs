@@ -58,6 +58,7 @@ struct Known {
 
 impl<'a> Group<'a> {
     fn begin(database: &'a Database) -> Result<Self, StorageError> {
+        database.disk.expect_room_for_frames()?;
         let write = Transaction::begin(database)?;
         Ok(Self {
             write,

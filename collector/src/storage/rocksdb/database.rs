@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use ::rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use super::codec;
+use super::disk::{self, Disk};
 use super::key::{self, Key, Kind};
 use super::open::{self, OpenError};
 use super::roster::Roster;
@@ -66,13 +68,19 @@ pub(super) struct Database {
     pub(super) roster: RwLock<Roster>,
     /// Whether the last write failed.
     pub(super) write_failed: AtomicBool,
+    /// Why only a restart helps, once that is so.
+    pub(super) failure: watch::Sender<Option<String>>,
+    /// The disk under it.
+    pub(super) disk: Disk,
     // Dropped last, so that nobody else opens a database that is still closing.
     _lock: File,
 }
 
 impl Database {
-    pub(super) fn open(data_dir: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(data_dir: &Path, reserve: u64) -> Result<Self, OpenError> {
         let lock = open::lock(data_dir)?;
+        let disk = Disk::new(data_dir, reserve);
+        disk.expect_room()?;
         let database = Self {
             db: open::open(data_dir)?,
             writer: Mutex::default(),
@@ -80,6 +88,8 @@ impl Database {
             api_keys: RwLock::default(),
             roster: RwLock::default(),
             write_failed: AtomicBool::new(false),
+            failure: watch::Sender::default(),
+            disk,
             _lock: lock,
         };
         let counters: Counters = database.meta(key::COUNTERS)?.unwrap_or_default();
@@ -262,6 +272,9 @@ pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
 
 /// Tells damage from what may pass.
 pub(super) fn failed(error: ::rocksdb::Error) -> StorageError {
+    if disk::is_full(&error) {
+        return StorageError::DiskFull("the disk is full: a write failed".to_owned());
+    }
     match error.kind() {
         ::rocksdb::ErrorKind::Corruption => codec::corrupt("database", error),
         _ => StorageError::Unavailable(error.to_string()),

@@ -1,7 +1,7 @@
 //! Whether the store can still be read and written.
 //!
-//! RocksDB refuses every write after one that failed, until it has recovered by itself (a disk that was full) or until a
-//! restart. So the fate of the last write says it; after a failed one a small write finds out whether that is over.
+//! RocksDB refuses every write after one that failed: until it has recovered by itself where the disk was full, else until
+//! a restart. So the fate of the last write says it; after a failed one a small write finds out whether that is over.
 
 use std::sync::atomic::Ordering;
 
@@ -14,7 +14,7 @@ use super::database::{Database, Family, half_way, poisoned};
 use super::key;
 use super::transaction::Transaction;
 use crate::completeness::Service;
-use crate::storage::{HealthStore, StorageError};
+use crate::storage::{DiskRoom, HealthStore, StorageError};
 
 #[async_trait]
 impl HealthStore for RocksStore {
@@ -24,6 +24,17 @@ impl HealthStore for RocksStore {
             return Err(StorageError::Unavailable(reason.to_owned()));
         }
         self.blocking(Database::health).await
+    }
+
+    async fn failed(&self) -> String {
+        let mut failure = self.database.failure.subscribe();
+        let reason = failure.wait_for(Option::is_some).await;
+        let reason = reason.map(|reason| reason.clone().unwrap_or_default());
+        reason.expect("the sender lives in the database, which outlives this call")
+    }
+
+    fn disk(&self) -> Option<DiskRoom> {
+        Some(self.database.disk.room())
     }
 
     async fn begin_service(&self, now: Timestamp) -> Result<(), StorageError> {
@@ -66,6 +77,7 @@ impl Database {
         drop(self.api_keys.read().map_err(poisoned)?);
         drop(self.roster.read().map_err(poisoned)?);
         self.check_readable()?;
+        self.disk.expect_room_for_frames()?;
         if self.write_failed.load(Ordering::Relaxed) {
             Transaction::begin(self)?.probe()?;
         }

@@ -11,6 +11,7 @@ use ::rocksdb::{
 
 use super::codec;
 use super::database::Family;
+use super::disk;
 use super::key;
 use crate::storage::StorageError;
 
@@ -72,6 +73,19 @@ pub enum OpenError {
     /// No thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+}
+
+impl OpenError {
+    /// Says whether it will open when there is room on the disk.
+    #[must_use]
+    pub fn is_for_want_of_disk(&self) -> bool {
+        match self {
+            OpenError::Content(StorageError::DiskFull(_)) => true,
+            OpenError::Database { error, .. } => disk::is_full(error),
+            OpenError::Directory { error, .. } => error.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
 }
 
 /// Takes the lock of the data directory; it is held until the file is closed, by whatever end.
@@ -163,6 +177,9 @@ fn database_options() -> Options {
     options.create_missing_column_families(true);
     options.set_db_write_buffer_size(WRITE_BUFFERS_BYTES);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
+    // A write that failed is perhaps in the log all the same. What is written out to go on without that log has to be all
+    // families at one cut: after a crash in between, the log would be replayed for those that lag, and half a write be there.
+    options.set_atomic_flush(true);
     // Cuts a torn tail and nothing else: damage before the tail fails the start.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_max_background_jobs(2);

@@ -1,6 +1,10 @@
 //! One write: decided and collected under the writer's lock, committed as one durable batch.
 //!
 //! Reads within a transaction see what is committed, not what the transaction has collected.
+//!
+//! **A write that failed** may be in the log or not, and RocksDB takes no further one. Where the disk was full it waits for
+//! room, writes all families out at one cut, lets go of that log, and goes on; whoever wrote tries again. After any other
+//! failure nobody knows what the disk holds: only a start that reads it again does, so the process is to end.
 
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
@@ -13,6 +17,7 @@ use submeter_common::time::Timestamp;
 
 use super::codec;
 use super::database::{Database, Family, failed, poisoned};
+use super::disk;
 use super::key::{self, Key, Kind};
 use super::open;
 use crate::billing::number::{self, Series};
@@ -48,7 +53,11 @@ pub(super) struct Transaction<'a> {
 
 impl<'a> Transaction<'a> {
     /// Waits for the writer's lock.
+    ///
+    /// # Errors
+    /// When there is no room for a write.
     pub(super) fn begin(database: &'a Database) -> Result<Self, StorageError> {
+        database.disk.expect_room()?;
         let committed = database.writer.lock().map_err(poisoned)?;
         let counters = committed.clone();
         Ok(Self {
@@ -178,12 +187,29 @@ impl<'a> Transaction<'a> {
 
     fn write(mut self) -> Result<(), StorageError> {
         let written = self.database.db.write_opt(self.batch, &open::synced());
-        self.database
-            .write_failed
-            .store(written.is_err(), Ordering::Relaxed);
+        self.database.note_write(&written);
         written.map_err(failed)?;
         *self.committed = self.counters;
         Ok(())
+    }
+}
+
+impl Database {
+    /// Remembers how the last write ended; tells a failure once, not with every write after it.
+    fn note_write(&self, written: &Result<(), ::rocksdb::Error>) {
+        let had_failed = self.write_failed.swap(written.is_err(), Ordering::Relaxed);
+        match written {
+            Ok(()) if had_failed => tracing::info!("the store writes again"),
+            Err(error) if disk::is_full(error) => {
+                if !had_failed {
+                    tracing::error!(%error, "the disk is full: nothing is written until there is room; nothing is lost");
+                }
+            }
+            Err(error) => {
+                self.failure.send_replace(Some(error.to_string()));
+            }
+            Ok(()) => {}
+        }
     }
 }
 
