@@ -8,6 +8,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod adjustment;
+mod base_fee;
 mod billed;
 mod blocked;
 mod booking;
@@ -35,7 +36,7 @@ pub use history::{MeterUsage, PeriodUsage, history};
 pub use invoice::{
     Collection, CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, NewInvoice,
 };
-pub use opening::{NewSubscription, OpeningError, open};
+pub use opening::{CycleTerms, NewSubscription, OpeningError, open};
 pub use preview::preview;
 pub use run::{RunReport, Waiting, close_due};
 pub use settlement::{GrantChange, Settlement};

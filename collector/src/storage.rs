@@ -37,7 +37,9 @@ pub use key::{KeyStore, RevokeOutcome};
 pub use outbox::OutboxStore;
 pub use page::Page;
 pub use payment::PaymentStore;
-pub use subscription::{CreateOutcome, DueCursor, SubscriptionFilter, SubscriptionStore};
+pub use subscription::{
+    CreateOutcome, DueCursor, SubscriptionFilter, SubscriptionOutcome, SubscriptionStore,
+};
 pub use trust::{TrustStore, TrustedKey};
 pub use usage::{IncomingFrame, QuarantinedRow, UsageStore};
 

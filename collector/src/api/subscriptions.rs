@@ -33,6 +33,7 @@ pub(super) async fn create(
 ) -> Result<Json<CreatedReply>, ApiError> {
     let now = state.now();
     let (billing, metadata) = (request.address()?, request.metadata()?);
+    let terms = request.terms();
     let catalog = state.storage.catalog().await?;
     let product = products::find(&catalog, &request.product_id)?;
     if request
@@ -54,6 +55,7 @@ pub(super) async fn create(
         product,
         quantity: request.quantity,
         start: request.start_date,
+        terms,
         billing,
         metadata,
     };
@@ -132,12 +134,14 @@ pub(super) async fn get(
         .storage
         .grants(&subscription.customer_id, None)
         .await?;
-    let burns_credits = !subscription.credit_entitlements.is_empty();
+    let burns_credits = !subscription.plan.credit_entitlements.is_empty();
     let preview = match subscription.status {
         SubscriptionStatus::Active if burns_credits => {
             Some(billing::preview(&*state.storage, &subscription, now).await?)
         }
-        SubscriptionStatus::Active | SubscriptionStatus::Expired => None,
+        SubscriptionStatus::Active
+        | SubscriptionStatus::Expired
+        | SubscriptionStatus::Cancelled => None,
     };
     let details = Details::new(&subscription, &catalog, &grants, preview.as_ref(), now);
     Ok(Json(SubscriptionReply::new(

@@ -4,11 +4,11 @@
 //! the next invoice that names its own service period; the invoice of that period never changes.
 
 use super::{
-    BillingError, CreditUse, InvoiceLine, LineKind,
+    BillingError, CreditUse, InvoiceLine, LineKind, base_fee,
     billed::BilledUsage,
     close::{Closing, Draft},
     credit_lines::grant_use,
-    line, opening,
+    line,
     reading::Reading,
 };
 use crate::{
@@ -26,10 +26,12 @@ use submeter_common::{Meter, Period};
 /// A closed period of one meter of which other events are known now than when it was billed last.
 #[derive(Clone, Debug)]
 pub(super) struct LateReading {
-    /// The priced meter, by its place in the price.
+    /// The period's index, which names its plan.
+    pub n: u32,
+    /// The priced meter, by its place in that plan's price.
     pub meter_index: usize,
-    /// Index of the closed period.
-    pub period_index: u32,
+    /// The meter itself.
+    pub meter: Meter,
     /// The closed period.
     pub period: Period,
     /// All that is known of it now.
@@ -39,7 +41,6 @@ pub(super) struct LateReading {
 /// What an adjustment is made from.
 struct Correction<'a> {
     price: &'a MeterPrice,
-    meter: &'a Meter,
     late: &'a LateReading,
     before: BilledUsage,
 }
@@ -51,9 +52,13 @@ pub(super) fn lines(
 ) -> Result<Vec<InvoiceLine>, BillingError> {
     let mut lines = Vec::new();
     for late in &closing.late {
-        let Some((price, reading)) = closing.meters().nth(late.meter_index) else {
+        let plan = closing.subscription.plan_of(late.n);
+        let Some(price) = plan.price.usage_based().meters.get(late.meter_index) else {
             continue;
         };
+        if plan.is_trial() {
+            continue;
+        }
         let before = draft
             .billed
             .usage(late.period.start, &price.meter_id)
@@ -61,13 +66,12 @@ pub(super) fn lines(
             .unwrap_or_default();
         let correction = Correction {
             price,
-            meter: &reading.meter,
             late,
             before,
         };
         let line = match &price.pricing {
             MeterPricing::Money { tariff } => {
-                let served = opening::share(&closing.subscription, late.period_index)?;
+                let served = base_fee::share(&closing.subscription, late.n)?;
                 correction.money(tariff, served)?
             }
             MeterPricing::Credits {
@@ -75,8 +79,7 @@ pub(super) fn lines(
                 meter_units_per_credit,
             } => {
                 let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
-                let terms = closing
-                    .subscription
+                let terms = plan
                     .credit_terms(credit_entitlement_id)
                     .ok_or_else(unattached)?;
                 correction.credits(closing, draft, terms, meter_units_per_credit)?
@@ -124,8 +127,7 @@ impl Correction<'_> {
             .iter()
             .fold(Decimal::zero(), |sum, draw| &sum + &draw.amount());
         let uncovered = (&(&needed - &held) - &drawn).or_zero();
-        let of_others =
-            &overage_of_period(closing, draft, self.late.period, terms) - &self.before.overage;
+        let of_others = &overage_of_period(closing, draft, self.late, terms) - &self.before.overage;
         let invoiced = overage::invoiced(terms, &uncovered, &of_others);
         let unit_price = overage::price(terms).cloned();
         let cost = &invoiced * &unit_price.clone().unwrap_or_default();
@@ -203,11 +205,11 @@ impl Correction<'_> {
 
     fn frame(&self) -> InvoiceLine {
         InvoiceLine {
-            description: format!("{} (late usage)", self.meter.name),
+            description: format!("{} (late usage)", self.late.meter.name),
             already_billed: Some(self.before.amount),
             ..line::of_meter(
                 LineKind::Adjustment,
-                self.meter,
+                &self.late.meter,
                 self.late.period,
                 &self.late.reading,
             )
@@ -215,15 +217,16 @@ impl Correction<'_> {
     }
 }
 
-/// Returns the credits of overage invoiced so far in `period`, over all meters that share the kind of credits.
+/// Returns the credits of overage invoiced so far in the late reading's period, over all meters that share the kind of credits.
 fn overage_of_period(
     closing: &Closing,
     draft: &Draft,
-    period: Period,
+    late: &LateReading,
     terms: &CreditAttachment,
 ) -> Decimal {
     let mut sum = Decimal::zero();
-    for (price, _) in closing.meters() {
+    let plan = closing.subscription.plan_of(late.n);
+    for price in &plan.price.usage_based().meters {
         let MeterPricing::Credits {
             credit_entitlement_id,
             ..
@@ -234,7 +237,7 @@ fn overage_of_period(
         if *credit_entitlement_id != terms.credit_entitlement_id {
             continue;
         }
-        if let Some(usage) = draft.billed.usage(period.start, &price.meter_id) {
+        if let Some(usage) = draft.billed.usage(late.period.start, &price.meter_id) {
             sum += &usage.overage;
         }
     }

@@ -3,12 +3,14 @@
 use super::{Invoice, InvoiceLine, LineKind};
 use crate::{credits::GrantId, money::Decimal};
 use std::collections::BTreeMap;
-use submeter_common::{MeterId, Timestamp};
+use submeter_common::{MeterId, Period, Timestamp};
 
 /// All usage that a subscription's invoices have billed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Billed {
     usage: BTreeMap<(Timestamp, MeterId), BilledUsage>,
+    /// Minor units of fixed fees, by the start of their period.
+    fees: BTreeMap<Timestamp, i64>,
 }
 
 /// What was billed for one meter and service period, over all invoices.
@@ -45,6 +47,8 @@ impl Billed {
     /// Adds one line, newer than all before.
     pub(super) fn add(&mut self, line: &InvoiceLine) {
         let Some(meter_id) = line.meter_id.clone() else {
+            let fee = self.fees.entry(line.service_period.start).or_default();
+            *fee = fee.saturating_add(line.amount);
             return;
         };
         let entry = self
@@ -74,10 +78,16 @@ impl Billed {
         self.usage.get(&(start, meter.clone()))
     }
 
-    /// Returns the events of a meter that were known when they were last billed, over service periods from `start` on.
-    pub(super) fn events_since(&self, start: Timestamp, meter: &MeterId) -> u64 {
-        let of_meter =
-            |((at, id), _): &(&(Timestamp, MeterId), &BilledUsage)| *at >= start && id == meter;
+    /// Returns the minor units of the fixed fee billed for the period that begins at `start`.
+    pub(super) fn fee(&self, start: Timestamp) -> i64 {
+        self.fees.get(&start).copied().unwrap_or_default()
+    }
+
+    /// Returns the events of a meter that were known when they were last billed, over service periods that begin in `span`.
+    pub(super) fn events_within(&self, span: Period, meter: &MeterId) -> u64 {
+        let of_meter = |((at, id), _): &(&(Timestamp, MeterId), &BilledUsage)| {
+            span.contains(*at) && id == meter
+        };
         self.usage
             .iter()
             .filter(of_meter)

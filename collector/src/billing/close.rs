@@ -6,19 +6,20 @@
 use super::{
     BillingError, GrantChange, InvoiceLine, InvoiceStatus, NewInvoice, Settlement,
     adjustment::{self, LateReading},
+    base_fee,
     billed::Billed,
     blocked,
     booking::Book,
-    credit_lines, line, opening,
+    credit_lines, gather, line, opening,
     reading::MeterReading,
 };
 use crate::{
     catalog::{MeterPrice, MeterPricing},
     credits::{EntitlementId, Grant, burn_down::Purse},
     id::InvoiceId,
-    money::MoneyError,
+    money::{Decimal, MoneyError},
     rating::allowance,
-    subscription::{Subscription, SubscriptionStatus},
+    subscription::Subscription,
 };
 use std::collections::BTreeMap;
 use submeter_common::{AgentId, Period, Timestamp};
@@ -59,6 +60,7 @@ impl Closing {
     /// Returns each priced meter with its reading.
     pub(super) fn meters(&self) -> impl Iterator<Item = (&MeterPrice, &MeterReading)> {
         self.subscription
+            .plan
             .price
             .usage_based()
             .meters
@@ -66,24 +68,37 @@ impl Closing {
             .zip(&self.readings)
     }
 
-    fn draft(&self) -> Draft {
+    fn draft(&self) -> Result<Draft, BillingError> {
         let subscription = &self.subscription;
+        let gone = Period {
+            start: self.period().end,
+            end: subscription
+                .plan
+                .whole_period(subscription.next_period)?
+                .end,
+        };
         let mut purses = BTreeMap::new();
-        for terms in &subscription.credit_entitlements {
-            let id = &terms.credit_entitlement_id;
+        for id in gather::entitlements(subscription) {
             let grants = self
                 .grants
                 .iter()
                 .filter(|grant| grant.credit_entitlement_id == *id)
                 .cloned();
-            purses.insert(id.clone(), Purse::new(grants.collect()));
+            let mut purse = Purse::new(grants.collect());
+            purse.cut(
+                &subscription.subscription_id,
+                subscription.next_period,
+                gone,
+                self.now,
+            );
+            purses.insert(id.clone(), purse);
         }
-        Draft {
+        Ok(Draft {
             invoice_id: blocked::invoice_id(subscription),
             billed: self.billed.clone(),
             purses,
             book: Book::new(subscription.customer_id.clone(), self.now),
-        }
+        })
     }
 }
 
@@ -125,13 +140,16 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
 
 /// Computes the invoice of the open period, which has no lines when nothing was used and nothing is due.
 pub(super) fn bill(closing: &Closing) -> Result<(NewInvoice, Draft), BillingError> {
-    let mut draft = closing.draft();
+    let mut draft = closing.draft()?;
     let corrections = adjustment::lines(closing, &mut draft)?;
     let mut lines = usage_lines(closing, &mut draft)?;
     lines.extend(corrections);
-    lines.extend(opening::base_fee(
-        &closing.subscription,
-        next_index(&closing.subscription)?,
+    let (subscription, n) = (&closing.subscription, closing.subscription.next_period);
+    let billed = draft.billed.fee(closing.period().start);
+    lines.extend(base_fee::correction(subscription, n, billed)?);
+    lines.extend(base_fee::in_advance(
+        subscription,
+        next_index(subscription)?,
     )?);
     let invoice = invoice(
         &closing.subscription,
@@ -171,7 +189,7 @@ pub(super) fn invoice(
         },
         customer_id: subscription.customer_id.clone(),
         subscription_id: subscription.subscription_id.clone(),
-        product_id: subscription.product_id.clone(),
+        product_id: subscription.plan.product_id.clone(),
         period: None,
         closes_period: None,
         issued_at: now,
@@ -186,12 +204,18 @@ pub(super) fn invoice(
 fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>, BillingError> {
     let mut used = credit_lines::burn(closing, draft)?;
     let period = closing.period();
+    let is_trial = closing.subscription.plan.is_trial();
     let mut lines = Vec::new();
-    let served = opening::share(&closing.subscription, closing.subscription.next_period)?;
+    let served = base_fee::share(&closing.subscription, closing.subscription.next_period)?;
     for (price, reading) in closing.meters() {
         let total = &reading.total;
         let is_used = total.events > 0;
         match &price.pricing {
+            MeterPricing::Money { .. } if is_trial => {
+                if is_used {
+                    lines.push(line::trial(&reading.meter, period, total));
+                }
+            }
             MeterPricing::Money { tariff } => {
                 let charge = total.charge(tariff, price.free_threshold, served)?;
                 // A flat part and a minimum are owed without usage, too.
@@ -207,9 +231,13 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
                 let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
                 let terms = closing
                     .subscription
+                    .plan
                     .credit_terms(credit_entitlement_id)
                     .ok_or_else(unattached)?;
-                let used = used.remove(&price.meter_id).ok_or_else(unattached)?;
+                let mut used = used.remove(&price.meter_id).ok_or_else(unattached)?;
+                if is_trial {
+                    used.overage_billed = Decimal::zero();
+                }
                 let overage = line::credit_overage(&reading.meter, period, &used, terms)?;
                 let free = allowance::divide(&total.quantity, price.free_threshold);
                 lines.push(line::credits(&reading.meter, period, total, free, used));
@@ -227,14 +255,11 @@ fn next_index(subscription: &Subscription) -> Result<u32, BillingError> {
         .ok_or(crate::subscription::period::OutOfCalendar)?)
 }
 
-/// Returns the subscription with the next period open, or expired when there is none.
+/// Returns the subscription with the next period open, or ended when there is none.
 fn advanced(closing: &Closing) -> Result<Subscription, BillingError> {
     let mut subscription = closing.subscription.clone();
-    subscription.next_period = next_index(&subscription)?;
+    subscription.advance()?;
     subscription.updated_at = closing.now;
-    match subscription.period(subscription.next_period)? {
-        Some(period) => subscription.current_period = period,
-        None => subscription.status = SubscriptionStatus::Expired,
-    }
+    subscription.version += 1;
     Ok(subscription)
 }

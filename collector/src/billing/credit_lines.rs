@@ -35,7 +35,7 @@ pub(super) fn burn(
     draft: &mut Draft,
 ) -> Result<BTreeMap<MeterId, CreditUse>, BillingError> {
     let mut used = BTreeMap::new();
-    for terms in &closing.subscription.credit_entitlements {
+    for terms in &closing.subscription.plan.credit_entitlements {
         for burner in burn_one_kind(closing, draft, terms) {
             for draw in &burner.burned.draws {
                 let cause = format!("usage:{}", burner.meter_id);
@@ -92,7 +92,11 @@ fn finish(closing: &Closing, used: BTreeMap<MeterId, Burner<'_>>) -> BTreeMap<Me
         else {
             continue;
         };
-        let Some(terms) = closing.subscription.credit_terms(credit_entitlement_id) else {
+        let Some(terms) = closing
+            .subscription
+            .plan
+            .credit_terms(credit_entitlement_id)
+        else {
             continue;
         };
         let Some(burner) = used.get(&price.meter_id) else {

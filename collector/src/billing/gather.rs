@@ -10,10 +10,11 @@ use super::{
 use crate::{
     catalog::{MeterPrice, MeterPricing},
     credits::{Grant, burn_down::Purse},
-    storage::{InvoiceFilter, Page, Storage},
-    subscription::Subscription,
+    id::EntitlementId,
+    storage::{CatalogSnapshot, InvoiceFilter, Page, Storage},
+    subscription::{Plan, Subscription},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use submeter_common::{AgentId, Meter, Period, Timestamp};
 
 /// How far behind now a closed period's end may lie for its late usage still to be billed. An import reaches back this far;
@@ -33,25 +34,26 @@ pub(super) async fn gather<S: Storage + ?Sized>(
     let invoices = invoices(storage, subscription).await?;
     let billed = Billed::of(&invoices);
     let grants = grants(storage, subscription).await?;
-    let closed = closed_periods(subscription, now)?;
     let mut readings = Vec::new();
-    let mut late = Vec::new();
-    for (index, price) in subscription.price.usage_based().meters.iter().enumerate() {
-        let known = catalog.meters.get(&price.meter_id);
-        let meter = known
-            .cloned()
-            .ok_or_else(|| BillingError::UnknownMeter(price.meter_id.clone()))?;
-        late.extend(
-            late_readings(
-                storage,
-                subscription,
-                (index, &meter, price),
-                &billed,
-                &closed,
-            )
-            .await?,
-        );
+    for price in &subscription.plan.price.usage_based().meters {
+        let meter = known_meter(&catalog, price)?;
         readings.push(read_meter(storage, subscription, price, meter, &grants).await?);
+    }
+    let mut late = Vec::new();
+    for (plan, closed) in closed_periods(subscription, now)? {
+        for (index, price) in plan.price.usage_based().meters.iter().enumerate() {
+            let meter = known_meter(&catalog, price)?;
+            late.extend(
+                late_readings(
+                    storage,
+                    subscription,
+                    (index, &meter, price),
+                    &billed,
+                    &closed,
+                )
+                .await?,
+            );
+        }
     }
     // Across meters the oldest usage comes first: it burns credits first.
     late.sort_by_key(|late| (late.period.start, late.meter_index));
@@ -90,22 +92,29 @@ pub(super) async fn invoices<S: Storage + ?Sized>(
     Ok(all)
 }
 
+/// Returns every kind of credits that a plan of the subscription attaches: late usage of a former plan still burns them.
+pub(super) fn entitlements(subscription: &Subscription) -> BTreeSet<&EntitlementId> {
+    let plans = subscription.former_plans.iter().chain([&subscription.plan]);
+    plans
+        .flat_map(|plan| &plan.credit_entitlements)
+        .map(|terms| &terms.credit_entitlement_id)
+        .collect()
+}
+
 async fn grants<S: Storage + ?Sized>(
     storage: &S,
     subscription: &Subscription,
 ) -> Result<Vec<Grant>, BillingError> {
     let mut grants = Vec::new();
-    for terms in &subscription.credit_entitlements {
-        grants.extend(
-            storage
-                .grants(
-                    &subscription.customer_id,
-                    Some(&terms.credit_entitlement_id),
-                )
-                .await?,
-        );
+    for id in entitlements(subscription) {
+        grants.extend(storage.grants(&subscription.customer_id, Some(id)).await?);
     }
     Ok(grants)
+}
+
+fn known_meter(catalog: &CatalogSnapshot, price: &MeterPrice) -> Result<Meter, BillingError> {
+    let known = catalog.meters.get(&price.meter_id).cloned();
+    known.ok_or_else(|| BillingError::UnknownMeter(price.meter_id.clone()))
 }
 
 /// Reads a meter over the open period, and for credits also up to each instant at which a grant begins or ends in it.
@@ -148,21 +157,32 @@ async fn read_meter<S: Storage + ?Sized>(
     })
 }
 
-/// Returns the closed periods whose late usage is still billed with their indexes, oldest first.
+/// A closed period with its index.
+type ClosedPeriod = (u32, Period);
+
+/// Returns the closed periods whose late usage is still billed, plan by plan, all oldest first.
 fn closed_periods(
     subscription: &Subscription,
     now: Timestamp,
-) -> Result<Vec<(u32, Period)>, BillingError> {
+) -> Result<Vec<(&Plan, Vec<ClosedPeriod>)>, BillingError> {
     let horizon = now.saturating_sub(LATE_USAGE_AGE_MAX);
-    let mut closed = Vec::new();
+    let mut by_plan: Vec<(&Plan, Vec<ClosedPeriod>)> = Vec::new();
     for n in (0..subscription.next_period).rev() {
-        match subscription.period(n)? {
-            Some(period) if period.end >= horizon => closed.push((n, period)),
-            _ => break,
+        let period = subscription.period(n)?;
+        let Some(period) = period.filter(|period| period.end >= horizon) else {
+            break;
+        };
+        let plan = subscription.plan_of(n);
+        match by_plan.last_mut() {
+            Some((last, closed)) if last.first_period == plan.first_period => {
+                closed.push((n, period))
+            }
+            _ => by_plan.push((plan, vec![(n, period)])),
         }
     }
-    closed.reverse();
-    Ok(closed)
+    by_plan.reverse();
+    by_plan.iter_mut().for_each(|(_, closed)| closed.reverse());
+    Ok(by_plan)
 }
 
 /// Reads the closed periods in which events of `meter` are known that were not when it was billed.
@@ -174,7 +194,7 @@ async fn late_readings<S: Storage + ?Sized>(
     subscription: &Subscription,
     (meter_index, meter, price): (usize, &Meter, &MeterPrice),
     billed: &Billed,
-    closed: &[(u32, Period)],
+    closed: &[ClosedPeriod],
 ) -> Result<Vec<LateReading>, BillingError> {
     let (Some((_, first)), Some((_, last))) = (closed.first(), closed.last()) else {
         return Ok(Vec::new());
@@ -187,19 +207,20 @@ async fn late_readings<S: Storage + ?Sized>(
     let known = reading::read(storage, customer, (meter, price), whole)
         .await?
         .events;
-    if known == billed.events_since(first.start, &meter.id) {
+    if known == billed.events_within(whole, &meter.id) {
         return Ok(Vec::new());
     }
     let mut late = Vec::new();
-    for (index, period) in closed {
+    for (n, period) in closed {
         let reading = reading::read(storage, customer, (meter, price), *period).await?;
         let before = billed
             .usage(period.start, &meter.id)
             .map_or(0, |usage| usage.events);
         if reading.events != before {
             late.push(LateReading {
+                n: *n,
                 meter_index,
-                period_index: *index,
+                meter: meter.clone(),
                 period: *period,
                 reading,
             });

@@ -74,7 +74,7 @@ pub async fn history<S: Storage + ?Sized>(
             continue;
         };
         let open = is_open && n == subscription.next_period;
-        let meters = &subscription.price.usage_based().meters;
+        let meters = &subscription.plan_of(n).price.usage_based().meters;
         let meters = meters
             .iter()
             .map(|price| meter_usage(price, subscription, period, &lines, &catalog))

@@ -150,7 +150,7 @@ pub struct InvoiceLine {
     pub amount_exact: Decimal,
     /// The amount in minor units, rounded once, half away from zero.
     pub amount: i64,
-    /// On an adjustment: minor units already billed for this meter and service period.
+    /// On an adjustment: minor units already billed for this meter and service period. On a corrected fee: of that fee.
     pub already_billed: Option<i64>,
     /// Events behind `quantity`; the sources' events add up to it.
     pub events: u64,
@@ -162,7 +162,7 @@ pub struct InvoiceLine {
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineKind {
-    /// The fixed fee, in advance.
+    /// The fixed fee, in advance; with `already_billed`, the correction of one whose period was cut.
     BaseFee,
     /// Metered usage, in arrears.
     Usage,

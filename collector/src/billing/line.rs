@@ -32,6 +32,33 @@ pub(super) fn base_fee(product_name: &str, served: Period, charge: Charge) -> In
     }
 }
 
+/// Makes the line that corrects a fixed fee, of which `billed` minor units are billed already.
+pub(super) fn base_fee_correction(
+    product_name: &str,
+    served: Period,
+    charge: Charge,
+    billed: i64,
+    amount: i64,
+) -> InvoiceLine {
+    let due = charge.amount_exact.clone();
+    InvoiceLine {
+        description: format!("{product_name} (unused time)"),
+        amount_exact: &due - &Decimal::from(billed),
+        amount,
+        already_billed: Some(billed),
+        ..base_fee(product_name, served, charge)
+    }
+}
+
+/// Makes the line of a meter in a trial, where everything is free.
+pub(super) fn trial(meter: &Meter, period: Period, reading: &Reading) -> InvoiceLine {
+    InvoiceLine {
+        description: format!("{} (trial)", meter.name),
+        free_quantity: reading.quantity.clone(),
+        ..of_meter(LineKind::Usage, meter, period, reading)
+    }
+}
+
 /// Makes the line of a meter that money pays.
 pub(super) fn usage(
     meter: &Meter,

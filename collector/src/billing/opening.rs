@@ -1,27 +1,29 @@
 //! Opening: a subscription's first base fee and first credits, and what each further period begins with.
 
-use super::{InvoiceLine, Settlement, booking::Book, close, line};
+use super::{Settlement, base_fee, booking::Book, close};
 use crate::{
-    catalog::Product,
+    catalog::{Frequency, Interval, Product},
     credits::{CreditAttachment, Grant, GrantId, GrantSource},
     id::{InvoiceId, SubscriptionId},
     metadata::Metadata,
-    money::MoneyError,
-    rating::flat::{self, Share},
     subscription::{
-        BillingAddress, Subscription, SubscriptionStatus,
-        period::{self, OutOfCalendar},
+        BillingAddress, Plan, Subscription, SubscriptionStatus,
+        change::{Purchase, QUANTITY_MAX},
+        period::{Alignment, OutOfCalendar, after},
+        plan::Schedule,
+        proration::Proration,
+        zone::Zone,
     },
 };
 use std::time::Duration;
 use submeter_common::{CustomerId, Period, Timestamp};
 
-/// Largest quantity: a bound against typing errors, far above any number of seats.
-const QUANTITY_MAX: u32 = 1_000_000;
 /// Periods that may already be over when a subscription begins in the past: each becomes an invoice of its own.
 const BACKDATED_PERIODS_MAX: u32 = 1_000;
 /// Where a subscription's grants stand in the order of burning; others may be put before or behind them.
 const SUBSCRIPTION_PRIORITY: u32 = 10;
+/// Longest trial, as compatible clients know it.
+const TRIAL_DAYS_MAX: u32 = 10_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What a caller tells about a subscription to be made.
@@ -35,10 +37,25 @@ pub struct NewSubscription<'a> {
     pub quantity: u32,
     /// When it begins; now, when not told. May lie in the past, not in the future.
     pub start: Option<Timestamp>,
+    /// How its periods fall.
+    pub terms: CycleTerms,
     /// Where the customer is.
     pub billing: BillingAddress,
     /// What the application attaches.
     pub metadata: Metadata,
+}
+
+/// How a subscription's periods fall. By default they begin on the day and time of its start, in UTC.
+#[derive(Clone, Debug, Default)]
+pub struct CycleTerms {
+    /// In whose civil time days and months are counted.
+    pub time_zone: Zone,
+    /// What boundaries follow.
+    pub alignment: Alignment,
+    /// How parts of a period are counted.
+    pub proration: Proration,
+    /// Days before the first paid period in which everything is free; 0 for none.
+    pub trial_days: u32,
 }
 
 /// Why a subscription cannot be made; nothing was written.
@@ -63,7 +80,7 @@ pub enum OpeningError {
 /// [`OpeningError`] names the field.
 pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, OpeningError> {
     let subscription = subscription(new, now)?;
-    let fee = base_fee(&subscription, 0)
+    let fee = base_fee::in_advance(&subscription, subscription.next_period)
         .map_err(|_| invalid("quantity", "expected a fixed fee that fits an amount"))?;
     let grants_new = grants(&subscription, now);
     let mut book = Book::new(subscription.customer_id.clone(), now);
@@ -89,61 +106,13 @@ pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, Open
     })
 }
 
-/// Makes the line of the base fee of period `n`; none without a fee or after the subscription's end.
-///
-/// A last period that the subscription's end cuts short is charged by the share of its time.
-pub(super) fn base_fee(
-    subscription: &Subscription,
-    n: u32,
-) -> Result<Option<InvoiceLine>, FeeError> {
-    let price = subscription.price.usage_based();
-    let Some(served) = subscription.period(n)?.filter(|_| price.fixed_price > 0) else {
-        return Ok(None);
-    };
-    let share = share(subscription, n)?;
-    let charge = flat::charge(price.fixed_price, subscription.quantity, share)?;
-    Ok(Some(line::base_fee(
-        &subscription.product_name,
-        served,
-        charge,
-    )))
-}
-
-/// Returns how much of period `n` is served: all of it, but for a last one that the subscription's end cuts short.
-pub(super) fn share(subscription: &Subscription, n: u32) -> Result<Share, OutOfCalendar> {
-    let Some(served) = subscription.period(n)? else {
-        return Ok(Share::NONE);
-    };
-    Ok(Share {
-        served: micros(served),
-        full: micros(subscription.whole_period(n)?),
-    })
-}
-
-/// Why a base fee cannot be computed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FeeError {
-    #[error(transparent)]
-    Money(#[from] MoneyError),
-    #[error(transparent)]
-    Calendar(#[from] OutOfCalendar),
-}
-
-impl From<FeeError> for super::BillingError {
-    fn from(error: FeeError) -> Self {
-        match error {
-            FeeError::Money(error) => Self::Money(error),
-            FeeError::Calendar(error) => Self::Calendar(error),
-        }
-    }
-}
-
-/// Makes the grants with which the subscription's open period begins; none once it has expired.
+/// Makes the grants with which the subscription's open period begins; none in a trial, and none once it has ended.
 pub(super) fn grants(subscription: &Subscription, now: Timestamp) -> Vec<Grant> {
-    if subscription.status != SubscriptionStatus::Active {
+    if subscription.status != SubscriptionStatus::Active || subscription.plan.is_trial() {
         return Vec::new();
     }
     subscription
+        .plan
         .credit_entitlements
         .iter()
         .map(|terms| grant(subscription, terms, now))
@@ -191,9 +160,13 @@ fn subscription(new: NewSubscription<'_>, now: Timestamp) -> Result<Subscription
     if new.quantity == 0 || new.quantity > QUANTITY_MAX {
         return Err(invalid("quantity", format!("expected 1 to {QUANTITY_MAX}")));
     }
+    if new.terms.trial_days > TRIAL_DAYS_MAX {
+        let message = format!("expected 0 to {TRIAL_DAYS_MAX} days");
+        return Err(invalid("trial_period_days", message));
+    }
     let price = product.price.usage_based();
-    let anchor = new.start.unwrap_or(now).truncate_to_minute();
-    if anchor > now {
+    let starts_at = new.start.unwrap_or(now).truncate_to_minute();
+    if starts_at > now {
         return Err(invalid(
             "start_date",
             "expected an instant that is not in the future",
@@ -205,42 +178,75 @@ fn subscription(new: NewSubscription<'_>, now: Timestamp) -> Result<Subscription
             "expected a subscription that ends before the year 6000",
         )
     };
-    let ends_at = period::boundary(anchor, price.subscription_period, 1).map_err(beyond)?;
-    let first = period::period(anchor, price.payment_frequency, 0).map_err(beyond)?;
-    let limit =
-        period::boundary(anchor, price.payment_frequency, BACKDATED_PERIODS_MAX).map_err(beyond)?;
-    if limit <= now {
+    let purchase = Purchase {
+        product,
+        quantity: new.quantity,
+        proration: new.terms.proration,
+    };
+    let (plan, upcoming_plans) = plans(&purchase, starts_at, &new.terms).map_err(beyond)?;
+    let mut subscription = Subscription {
+        subscription_id: SubscriptionId::fresh(now),
+        customer_id: new.customer_id,
+        status: SubscriptionStatus::Active,
+        currency: price.currency,
+        starts_at,
+        plan,
+        former_plans: Vec::new(),
+        upcoming_plans,
+        cancellation: None,
+        next_period: 0,
+        current_period: Period {
+            start: starts_at,
+            end: starts_at,
+        },
+        billing: new.billing,
+        metadata: new.metadata,
+        version: 0,
+        created_at: now,
+        updated_at: now,
+    };
+    let limit = subscription.period(BACKDATED_PERIODS_MAX).map_err(beyond)?;
+    if limit.is_some_and(|limit| limit.start <= now) {
         let message = format!(
             "expected a start after which at most {BACKDATED_PERIODS_MAX} billing periods are over"
         );
         return Err(invalid("start_date", message));
     }
-    Ok(Subscription {
-        subscription_id: SubscriptionId::fresh(now),
-        customer_id: new.customer_id,
-        product_id: product.product_id.clone(),
-        product_name: product.name.clone(),
-        quantity: new.quantity,
-        status: SubscriptionStatus::Active,
-        currency: price.currency,
-        price: product.price.clone(),
-        credit_entitlements: product.credit_entitlements.clone(),
-        anchor,
-        ends_at,
-        next_period: 0,
-        current_period: Period {
-            start: first.start,
-            end: first.end.min(ends_at),
-        },
-        billing: new.billing,
-        metadata: new.metadata,
-        created_at: now,
-        updated_at: now,
-    })
+    let first = subscription.period(0).map_err(beyond)?;
+    let never = || {
+        invalid(
+            "start_date",
+            "expected a start before the subscription's end",
+        )
+    };
+    subscription.current_period = first.ok_or_else(never)?;
+    Ok(subscription)
 }
 
-fn micros(period: Period) -> i64 {
-    period.end.as_micros() - period.start.as_micros()
+/// Makes the plan that a subscription begins with, and the paid one behind it when that is a trial.
+fn plans(
+    purchase: &Purchase<'_>,
+    start: Timestamp,
+    terms: &CycleTerms,
+) -> Result<(Plan, Vec<Plan>), OutOfCalendar> {
+    let (zone, alignment) = (terms.time_zone.clone(), terms.alignment);
+    if terms.trial_days == 0 {
+        return Ok((purchase.plan(start, 0, zone, alignment)?, Vec::new()));
+    }
+    let trial = Frequency {
+        count: terms.trial_days,
+        interval: Interval::Day,
+    };
+    let trial_end = after(start, trial, &zone)?;
+    let paid = purchase.plan(trial_end, 1, zone, alignment)?;
+    let trial = Plan {
+        first_period: 0,
+        starts_at: start,
+        term_ends_at: trial_end,
+        schedule: Schedule::Trial,
+        ..paid.clone()
+    };
+    Ok((trial, vec![paid]))
 }
 
 fn invalid(field: &'static str, message: impl Into<String>) -> OpeningError {

@@ -5,7 +5,7 @@ use crate::{credits::Grant, ledger::Transfer, outbox::NewMessage, subscription::
 
 /// Everything one step of billing changes. The engine writes all of it or nothing.
 ///
-/// The engine's part: compare `expected_next_period` with the stored subscription's `next_period`, and each
+/// The engine's part: compare `expected_next_period` with the stored subscription's `next_period`, its version with the one before, and each
 /// [`GrantChange::before`] with the stored grant; any difference is *stale* and nothing is written. Otherwise it gives the
 /// invoice its number ([`super::number`]) and writes subscription, invoice, grants and transfers together. A transfer whose
 /// idempotency key is already known is skipped.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod credit;
+mod cycles;
 mod late;
 mod money;
 mod opening;

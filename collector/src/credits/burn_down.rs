@@ -4,8 +4,8 @@
 //! credits is computed exactly and rounded once, half away from zero, to the precision of the entitlement: the same rule that
 //! money follows, so that over many periods neither side gains by rounding.
 
-use super::{Grant, GrantId};
-use crate::money::Decimal;
+use super::{Grant, GrantId, GrantSource};
+use crate::{id::SubscriptionId, money::Decimal};
 use std::{cmp::Ordering, collections::BTreeMap};
 use submeter_common::time::{Period, Timestamp};
 
@@ -139,6 +139,22 @@ impl Purse {
             }
         }
         draws
+    }
+
+    /// Ends the grants of period `n` of a subscription, which ends earlier than was thought when they were made: where `gone`
+    /// begins. Those that were agreed to outlive the period are left.
+    pub fn cut(&mut self, subscription: &SubscriptionId, n: u32, gone: Period, now: Timestamp) {
+        let of_period = |grant: &&mut Grant| {
+            let ends_in = |end: Timestamp| gone.start < end && end <= gone.end;
+            grant.source == GrantSource::Subscription
+                && grant.subscription_id.as_ref() == Some(subscription)
+                && grant.period == Some(n)
+                && grant.expires_at.is_some_and(ends_in)
+        };
+        for grant in self.grants.iter_mut().filter(of_period) {
+            grant.expires_at = Some(gone.start);
+            grant.updated_at = now;
+        }
     }
 
     /// Forfeits what is left of the grants that have expired at `at`; returns them with the forfeited amounts.

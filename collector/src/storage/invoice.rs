@@ -54,7 +54,7 @@ pub struct InvoiceFilter {
 #[async_trait]
 pub trait InvoiceStore: Send + Sync + 'static {
     /// Writes a period's settlement whole: subscription, invoice with the next number of its year,
-    /// grants and transfers. Compare-and-set on `expected_next_period` and on each changed grant, so that
+    /// grants and transfers. Compare-and-set on `expected_next_period`, on the subscription's version, and on each changed grant, so that
     /// running it twice, or from two places, settles once. A transfer whose idempotency key is known
     /// is skipped: it was posted before.
     async fn settle(&self, settlement: Settlement) -> Result<SettleOutcome, StorageError>;

@@ -15,8 +15,7 @@ use crate::subscription::Subscription;
 pub enum CreateOutcome {
     /// Written, with its opening invoice where there was one to issue.
     Created(Option<Box<Invoice>>),
-    /// Another subscription of the customer bills this meter, or did up to an end behind the new one's start: both would bill
-    /// the same usage.
+    /// Another subscription of the customer bills this meter in a time that the new one would bill, too.
     /// Nothing was written.
     MeterInUse {
         /// The meter that both name.
@@ -25,6 +24,24 @@ pub enum CreateOutcome {
         subscription_id: SubscriptionId,
     },
     /// The id is taken, or a grant of the opening changed meanwhile; nothing was written.
+    Conflict,
+}
+
+/// What became of a change of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum SubscriptionOutcome {
+    /// Written.
+    Changed,
+    /// Another subscription of the customer bills this meter in a time that the changed one would bill, too. Nothing was
+    /// written.
+    MeterInUse {
+        /// The meter that both name.
+        meter_id: MeterId,
+        /// The subscription that has it.
+        subscription_id: SubscriptionId,
+    },
+    /// What is stored is not what the author had read; nothing was written.
     Conflict,
 }
 
@@ -43,6 +60,14 @@ pub trait SubscriptionStore: Send + Sync + 'static {
     /// `opening.expected_next_period` is not looked at.
     async fn create_subscription(&self, opening: Settlement)
     -> Result<CreateOutcome, StorageError>;
+
+    /// Writes a subscription over the one that was read before, after checking in the same critical section that no meter
+    /// would be billed twice. Periods are closed by a settlement, not by this.
+    async fn change_subscription(
+        &self,
+        before: &Subscription,
+        after: &Subscription,
+    ) -> Result<SubscriptionOutcome, StorageError>;
 
     /// Returns a subscription.
     async fn subscription(&self, id: &SubscriptionId)

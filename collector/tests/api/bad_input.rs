@@ -569,10 +569,31 @@ async fn bad_subscriptions_are_refused() {
             ),
             case(
                 s,
-                with(&good, "/trial_period_days", json!(14)),
+                with(&good, "/trial_period_days", json!(10_001)),
                 422,
-                "UNSUPPORTED_FIELD",
+                "INVALID_FIELD",
                 "trial_period_days",
+            ),
+            case(
+                s,
+                with(&good, "/time_zone", json!("Europe/Atlantis")),
+                422,
+                "INVALID_FIELD",
+                "time_zone",
+            ),
+            case(
+                s,
+                with(&good, "/billing_alignment", json!("lunar")),
+                422,
+                "INVALID_FIELD",
+                "billing_alignment",
+            ),
+            case(
+                s,
+                with(&good, "/proration", json!("minute")),
+                422,
+                "INVALID_FIELD",
+                "proration",
             ),
             case(
                 s,

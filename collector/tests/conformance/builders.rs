@@ -13,6 +13,10 @@ use submeter_collector::merge::FrameOutcome;
 use submeter_collector::money::{Currency, Decimal};
 use submeter_collector::rating::Tariff;
 use submeter_collector::storage::{IncomingFrame, Registration, Storage};
+use submeter_collector::subscription::period::{Alignment, Cycle};
+use submeter_collector::subscription::plan::{FirstFee, Plan, Schedule};
+use submeter_collector::subscription::proration::Proration;
+use submeter_collector::subscription::zone::Zone;
 use submeter_collector::subscription::{BillingAddress, Subscription, SubscriptionStatus};
 use submeter_common::aggregate::{Group, Partial, State};
 use submeter_common::id::{AgentId, CustomerId, Digest, MeterId};
@@ -233,12 +237,10 @@ pub(crate) fn subscription(id: &str, customer_name: &str, meters: &[&str], n: u3
     Subscription {
         subscription_id: SubscriptionId::from_text(id),
         customer_id: customer(customer_name),
-        product_id: ProductId::from_text("pdt_1"),
-        product_name: "Product".to_owned(),
-        quantity: 1,
         status: SubscriptionStatus::Active,
         currency: Currency::USD,
-        price: Price::UsageBased(UsageBasedPrice {
+        starts_at: NEW_YEAR,
+        plan: plan(Price::UsageBased(UsageBasedPrice {
             currency: Currency::USD,
             fixed_price: 0,
             payment_frequency: month,
@@ -247,10 +249,10 @@ pub(crate) fn subscription(id: &str, customer_name: &str, meters: &[&str], n: u3
             discount: 0,
             purchasing_power_parity: false,
             tax_inclusive: false,
-        }),
-        credit_entitlements: Vec::new(),
-        anchor: NEW_YEAR,
-        ends_at: after(1000 * DAY),
+        })),
+        former_plans: Vec::new(),
+        upcoming_plans: Vec::new(),
+        cancellation: None,
         next_period: n,
         current_period: Period {
             start: after(start),
@@ -258,8 +260,29 @@ pub(crate) fn subscription(id: &str, customer_name: &str, meters: &[&str], n: u3
         },
         billing: BillingAddress::default(),
         metadata: Default::default(),
+        version: u64::from(n),
         created_at: NEW_YEAR,
         updated_at: NEW_YEAR,
+    }
+}
+
+/// A plan of a thousand days from the new year on.
+fn plan(price: Price) -> Plan {
+    let frequency = price.usage_based().payment_frequency;
+    let cycle = Cycle::starting(NEW_YEAR, frequency, Zone::UTC, Alignment::Anniversary).unwrap();
+    Plan {
+        product_id: ProductId::from_text("pdt_1"),
+        product_name: "Product".to_owned(),
+        quantity: 1,
+        price,
+        credit_entitlements: Vec::new(),
+        first_period: 0,
+        starts_at: NEW_YEAR,
+        term_ends_at: after(1000 * DAY),
+        schedule: Schedule::Cycle { cycle, first: 0 },
+        proration: Proration::Second,
+        first_fee: FirstFee::Prorated,
+        change: None,
     }
 }
 
@@ -278,7 +301,7 @@ pub(crate) fn settlement(
         status: InvoiceStatus::Issued,
         customer_id: after_it.customer_id.clone(),
         subscription_id: after_it.subscription_id.clone(),
-        product_id: after_it.product_id.clone(),
+        product_id: after_it.plan.product_id.clone(),
         period: None,
         closes_period: Some(n),
         issued_at: after_it.current_period.start,

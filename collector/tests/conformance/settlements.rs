@@ -340,19 +340,22 @@ pub(crate) async fn a_meter_is_billed_by_one_subscription_only<E: Engine>() {
     // An expired subscription bills no more, and gives its meters free from its end on.
     let mut closing = settlement("sub_1", "acme", &["calls", "images"], 0, 5);
     closing.subscription.status = SubscriptionStatus::Expired;
-    closing.subscription.ends_at = opening("sub_5", "acme", &["images"]).subscription.anchor;
+    closing.subscription.plan.term_ends_at = after(31 * DAY);
     assert!(matches!(
         store.settle(closing).await.unwrap(),
         SettleOutcome::Settled(_)
     ));
     let mut backdated = opening("sub_5", "acme", &["images"]);
-    backdated.subscription.anchor = Timestamp::from_micros(0);
+    begin(&mut backdated, after(30 * DAY));
     let taken = store.create_subscription(backdated).await.unwrap();
     assert!(
         matches!(taken, CreateOutcome::MeterInUse { .. }),
         "usage before the end is billed already"
     );
-    create(&*store, "sub_5", "acme", &["images"]).await;
+    let mut next = opening("sub_5", "acme", &["images"]);
+    begin(&mut next, after(31 * DAY));
+    let created = store.create_subscription(next).await.unwrap();
+    assert!(matches!(created, CreateOutcome::Created(_)), "{created:?}");
     let of_acme = SubscriptionFilter {
         customer_id: Some(customer("acme")),
     };
@@ -367,6 +370,11 @@ pub(crate) async fn a_meter_is_billed_by_one_subscription_only<E: Engine>() {
         .await
         .unwrap();
     assert_eq!(paged.len(), 2);
+}
+
+fn begin(opening: &mut Settlement, at: Timestamp) {
+    opening.subscription.starts_at = at;
+    opening.subscription.plan.starts_at = at;
 }
 
 pub(crate) async fn what_is_due_comes_in_order_and_in_slices<E: Engine>() {

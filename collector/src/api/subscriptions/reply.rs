@@ -77,9 +77,9 @@ impl CreatedReply {
             recurring_pre_tax_amount: recurring_amount(&subscription)?,
             subscription_id: subscription.subscription_id,
             customer: customer.into(),
-            product_id: subscription.product_id,
+            product_id: subscription.plan.product_id,
             status: subscription.status,
-            start_date: subscription.anchor,
+            start_date: subscription.starts_at,
             next_billing_date: subscription.current_period.end,
             invoice_id: opening.map(|invoice| invoice.invoice_id),
             payment_method_required: false,
@@ -182,7 +182,8 @@ impl SubscriptionReply {
         details: Option<Details>,
     ) -> Result<Self, ApiError> {
         let recurring_pre_tax_amount = recurring_amount(&subscription)?;
-        let price = subscription.price.usage_based();
+        let expires_at = subscription.ends_at();
+        let price = subscription.plan.price.usage_based();
         Ok(Self {
             brand_id: BRAND_ID,
             customer: customer.into(),
@@ -193,15 +194,15 @@ impl SubscriptionReply {
             subscription_period_count: price.subscription_period.count,
             subscription_period_interval: price.subscription_period.interval,
             subscription_id: subscription.subscription_id,
-            product_id: subscription.product_id,
-            product_name: subscription.product_name,
-            quantity: subscription.quantity,
+            product_id: subscription.plan.product_id,
+            product_name: subscription.plan.product_name,
+            quantity: subscription.plan.quantity,
             status: subscription.status,
             currency: subscription.currency,
-            start_date: subscription.anchor,
+            start_date: subscription.starts_at,
             previous_billing_date: subscription.current_period.start,
             next_billing_date: subscription.current_period.end,
-            expires_at: subscription.ends_at,
+            expires_at,
             cancel_at_next_billing_date: false,
             has_payment_method: false,
             on_demand: false,
@@ -227,7 +228,7 @@ impl Details {
         preview: Option<&NewInvoice>,
         now: Timestamp,
     ) -> Self {
-        let credits = subscription.credit_entitlements.iter();
+        let credits = subscription.plan.credit_entitlements.iter();
         Self {
             meters: meters(subscription, catalog),
             meter_credit_entitlement_cart: credit_meters(subscription, catalog),
@@ -239,7 +240,7 @@ impl Details {
 }
 
 fn meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCart> {
-    let priced = subscription.price.usage_based().meters.iter();
+    let priced = subscription.plan.price.usage_based().meters.iter();
     let cart = priced.filter_map(|priced| {
         let meter = catalog.meters.get(&priced.meter_id)?;
         let price_per_unit = match &priced.pricing {
@@ -260,7 +261,7 @@ fn meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCa
 }
 
 fn credit_meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCreditCart> {
-    let priced = subscription.price.usage_based().meters.iter();
+    let priced = subscription.plan.price.usage_based().meters.iter();
     let cart = priced.filter_map(|priced| match &priced.pricing {
         MeterPricing::Money { .. } => None,
         MeterPricing::Credits {
@@ -271,7 +272,7 @@ fn credit_meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<
             meter_name: catalog.meters.get(&priced.meter_id)?.name.clone(),
             credit_entitlement_id: credit_entitlement_id.clone(),
             meter_units_per_credit: meter_units_per_credit.clone(),
-            product_id: subscription.product_id.clone(),
+            product_id: subscription.plan.product_id.clone(),
         }),
     });
     cart.collect()
@@ -301,7 +302,7 @@ impl CreditCart {
             credit_entitlement_id: id.clone(),
             credit_entitlement_name: attached.credit_entitlement_name.clone(),
             unit: attached.credit_entitlement_unit.clone(),
-            product_id: subscription.product_id.clone(),
+            product_id: subscription.plan.product_id.clone(),
             credits_amount: attached.credits_amount.clone(),
             remaining_balance: remaining_balance.or_zero(),
             overage_balance,
@@ -325,9 +326,10 @@ impl CreditCart {
 /// The fixed fee of one period.
 fn recurring_amount(subscription: &Subscription) -> Result<i64, ApiError> {
     let fee = subscription
+        .plan
         .price
         .usage_based()
         .fixed_price
-        .checked_mul(i64::from(subscription.quantity));
+        .checked_mul(i64::from(subscription.plan.quantity));
     fee.ok_or_else(|| ApiError::internal("a subscription's fixed fee does not fit"))
 }

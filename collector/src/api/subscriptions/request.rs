@@ -7,10 +7,14 @@ use super::super::customers::NewCustomer;
 use super::super::error::ApiError;
 use super::super::field::{Ignored, Unsupported, check_metadata, check_name};
 use super::country;
+use crate::billing::CycleTerms;
 use crate::customer::Customer;
 use crate::metadata::Metadata;
 use crate::money::Currency;
 use crate::subscription::BillingAddress;
+use crate::subscription::period::Alignment;
+use crate::subscription::proration::Proration;
+use crate::subscription::zone::Zone;
 
 /// What creates a subscription.
 #[derive(Deserialize)]
@@ -33,8 +37,10 @@ pub(in super::super) struct CreateRequest {
     _on_demand: Unsupported,
     #[serde(default, rename = "one_time_product_cart")]
     _one_time_product_cart: Unsupported,
-    #[serde(default, rename = "trial_period_days")]
-    _trial_period_days: Unsupported,
+    trial_period_days: Option<u32>,
+    time_zone: Option<Zone>,
+    billing_alignment: Option<Alignment>,
+    proration: Option<Proration>,
     #[serde(default, rename = "allowed_payment_method_types")]
     _allowed_payment_method_types: Ignored,
     #[serde(default, rename = "customer_business_name")]
@@ -144,6 +150,16 @@ impl CreateRequest {
             street: address.street.take(),
             zipcode: address.zipcode.take(),
         })
+    }
+
+    /// Takes how periods fall.
+    pub(super) fn terms(&self) -> CycleTerms {
+        CycleTerms {
+            time_zone: self.time_zone.clone().unwrap_or_default(),
+            alignment: self.billing_alignment.unwrap_or_default(),
+            proration: self.proration.unwrap_or_default(),
+            trial_days: self.trial_period_days.unwrap_or(0),
+        }
     }
 
     /// Checks and takes the metadata.

@@ -129,7 +129,7 @@ async fn month_ends_clamp_and_come_back() {
         .product(0, vec![per_unit("calls", 0, "100")], Vec::new())
         .await;
     let subscription = world.subscribe(&product, "2025-01-31T12:34:56Z", 1).await;
-    assert_eq!(subscription.anchor, at("2025-01-31T12:34:00Z"));
+    assert_eq!(subscription.starts_at, at("2025-01-31T12:34:00Z"));
     let used = [
         ("calls", "2025-02-28T12:33:59Z", "1"),
         ("calls", "2025-02-28T12:34:00Z", "2"),

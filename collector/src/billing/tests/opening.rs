@@ -2,7 +2,7 @@
 
 use super::world::{World, at, customer, decimal, in_tokens, per_unit};
 use crate::{
-    billing::{self, NewSubscription, OpeningError},
+    billing::{self, CycleTerms, NewSubscription, OpeningError},
     catalog::{Frequency, Interval, Product},
     storage::{CreateOutcome, SubscriptionStore},
     subscription::BillingAddress,
@@ -15,6 +15,7 @@ fn new(product: &Product, quantity: u32, start: Option<Timestamp>) -> NewSubscri
         product,
         quantity,
         start,
+        terms: CycleTerms::default(),
         billing: BillingAddress::default(),
         metadata: Default::default(),
     }
@@ -43,7 +44,7 @@ async fn a_beginning_settles_the_first_fee_and_the_first_credits() {
         at("2025-01-15T10:20:00Z")
     );
     assert_eq!(subscription.current_period.end, at("2025-02-15T10:20:00Z"));
-    assert_eq!(subscription.ends_at, at("2045-01-15T10:20:00Z"));
+    assert_eq!(subscription.ends_at(), at("2045-01-15T10:20:00Z"));
     let invoices = world.invoices().await;
     assert_eq!((invoices.len(), invoices[0].total), (1, 1000));
     assert_eq!(

@@ -30,6 +30,7 @@ const HELD: &[(&str, &[&str])] = &[
             "M1", "M3", "M4b", "M4d", "M6a", "M6c", "M6e", "M8", "M10", "M12",
         ],
     ),
+    ("subscription::proration", &["R9", "R11"]),
     ("credits::burn_down", &["K1", "K3", "K15", "K17", "K23"]),
 ];
 
@@ -50,10 +51,6 @@ const OUT_OF_SCOPE: &[(&str, &[&str])] = &[
     (
         "no taxes, coupons or wallets are computed",
         &["U10", "U12", "N21", "N23"],
-    ),
-    (
-        "fees are prorated by seconds in UTC; other policies and time zones do not exist yet",
-        &["R9", "R11"],
     ),
     (
         "usage is not prorated, so there are no prorated units to price",

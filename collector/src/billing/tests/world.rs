@@ -1,7 +1,7 @@
 //! A collector's storage with a clock that the test moves, and agents that send what the test says.
 
 use crate::{
-    billing::{self, NewSubscription, RunReport},
+    billing::{self, CycleTerms, NewSubscription, RunReport},
     catalog::{
         Frequency, Interval, MeterPrice, MeterPricing, NewProduct, Price, Product, UsageBasedPrice,
     },
@@ -232,11 +232,33 @@ impl World {
         start: &str,
         quantity: u32,
     ) -> Subscription {
+        self.subscribe_to(product, start, quantity, CycleTerms::default())
+            .await
+    }
+
+    /// Subscribes the customer once to `product` from `start`, by other terms than the default ones.
+    pub(super) async fn subscribe_by(
+        &self,
+        product: &Product,
+        start: &str,
+        terms: CycleTerms,
+    ) -> Subscription {
+        self.subscribe_to(product, start, 1, terms).await
+    }
+
+    async fn subscribe_to(
+        &self,
+        product: &Product,
+        start: &str,
+        quantity: u32,
+        terms: CycleTerms,
+    ) -> Subscription {
         let new = NewSubscription {
             customer_id: customer(),
             product,
             quantity,
             start: Some(at(start)),
+            terms,
             billing: BillingAddress {
                 country: "DE".to_owned(),
                 ..BillingAddress::default()

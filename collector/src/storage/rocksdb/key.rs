@@ -54,7 +54,7 @@ pub(super) enum Index {
     Subscriptions = 3,
     /// customer, order
     SubscriptionsOfCustomer = 4,
-    /// customer, meter: the active subscription that bills it
+    /// customer, meter, subscription: that bills it, or did, or will
     MeterInUse = 5,
     /// end of the open period, subscription
     Due = 6,
@@ -153,10 +153,10 @@ impl Key {
             .last(invoice.as_str().as_bytes())
     }
 
-    pub(super) fn meter_in_use(customer: &CustomerId, meter: &MeterId) -> Vec<u8> {
+    pub(super) fn meter_in_use(customer: &CustomerId, meter: &MeterId) -> Self {
         Self::of_index(Index::MeterInUse)
             .text(customer.as_str())
-            .last(meter.as_str().as_bytes())
+            .text(meter.as_str())
     }
 
     /// What all cells of a meter of a customer begin with.

@@ -31,7 +31,8 @@ pub(super) fn settle(
     let before: Subscription = database.document(Kind::Subscription, id)?.ok_or_else(|| {
         StorageError::Refused(format!("a settlement of {id}, which does not exist"))
     })?;
-    if before.next_period != settlement.expected_next_period {
+    let is_next = before.version.checked_add(1) == Some(after.version);
+    if before.next_period != settlement.expected_next_period || !is_next {
         return Ok(SettleOutcome::Stale);
     }
     let Staged::Ready(invoice) = stage(&mut write, settlement)? else {

@@ -1,6 +1,8 @@
 //! Subscriptions: by id, by age, by customer; which meters they bill; when they are due.
 
-use ::rocksdb::{IteratorMode, ReadOptions};
+use std::collections::BTreeSet;
+
+use ::rocksdb::{Direction, IteratorMode, ReadOptions};
 use async_trait::async_trait;
 use submeter_common::id::MeterId;
 use submeter_common::time::Timestamp;
@@ -12,12 +14,12 @@ use super::key::{Index, Key, Kind, behind};
 use super::settle::{self, Staged};
 use super::transaction::Transaction;
 use crate::billing::Settlement;
-use crate::catalog::Price;
 use crate::id::SubscriptionId;
 use crate::storage::{
-    CreateOutcome, DueCursor, Page, StorageError, SubscriptionFilter, SubscriptionStore,
+    CreateOutcome, DueCursor, Page, StorageError, SubscriptionFilter, SubscriptionOutcome,
+    SubscriptionStore,
 };
-use crate::subscription::{Subscription, SubscriptionStatus};
+use crate::subscription::{Plan, Subscription, SubscriptionStatus};
 
 #[async_trait]
 impl SubscriptionStore for RocksStore {
@@ -26,6 +28,16 @@ impl SubscriptionStore for RocksStore {
         opening: Settlement,
     ) -> Result<CreateOutcome, StorageError> {
         self.blocking(move |database| create(database, opening))
+            .await
+    }
+
+    async fn change_subscription(
+        &self,
+        before: &Subscription,
+        after: &Subscription,
+    ) -> Result<SubscriptionOutcome, StorageError> {
+        let (before, after) = (before.clone(), after.clone());
+        self.blocking(move |database| change(database, &before, &after))
             .await
     }
 
@@ -75,24 +87,17 @@ fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, Sto
     {
         return Ok(CreateOutcome::Conflict);
     }
-    for meter_id in meters(&subscription) {
-        let taken = database.looked_up(&Key::meter_in_use(&subscription.customer_id, meter_id))?;
-        if let Some(other) = taken {
-            // The latest holder is enough: each one began at or after the end of the one before.
-            let holder: Subscription = database.named(Kind::Subscription, &other)?;
-            if holder.status == SubscriptionStatus::Active || subscription.anchor < holder.ends_at {
-                let subscription_id = SubscriptionId::from_text(other);
-                return Ok(CreateOutcome::MeterInUse {
-                    meter_id: meter_id.clone(),
-                    subscription_id,
-                });
-            }
-        }
+    if let Some((meter_id, subscription_id)) = billed_twice(database, &subscription)? {
+        return Ok(CreateOutcome::MeterInUse {
+            meter_id,
+            subscription_id,
+        });
     }
     let Staged::Ready(invoice) = settle::stage(&mut write, opening)? else {
         return Ok(CreateOutcome::Conflict);
     };
     put(&mut write, None, &subscription)?;
+    note_meters(&mut write, &subscription);
     let order = write.next_order()?;
     write.put_index(&Key::of_index(Index::Subscriptions).order(order), id);
     let of_customer =
@@ -102,8 +107,34 @@ fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, Sto
     Ok(CreateOutcome::Created(invoice))
 }
 
-/// Puts a subscription over `before`, moves its place among what is due, and notes it as the latest that bills its meters. It
-/// stays noted after its end: usage before that is billed already, and a backdated successor must not bill it again.
+fn change(
+    database: &Database,
+    before: &Subscription,
+    after: &Subscription,
+) -> Result<SubscriptionOutcome, StorageError> {
+    let mut write = Transaction::begin(database)?;
+    let id = before.subscription_id.as_str();
+    if before.subscription_id != after.subscription_id || before.customer_id != after.customer_id {
+        return Err(StorageError::Refused(format!(
+            "a change of {id} into another one"
+        )));
+    }
+    if !write.is_stored(Kind::Subscription, id, before)? {
+        return Ok(SubscriptionOutcome::Conflict);
+    }
+    if let Some((meter_id, subscription_id)) = billed_twice(database, after)? {
+        return Ok(SubscriptionOutcome::MeterInUse {
+            meter_id,
+            subscription_id,
+        });
+    }
+    put(&mut write, Some(before), after)?;
+    note_meters(&mut write, after);
+    write.commit()?;
+    Ok(SubscriptionOutcome::Changed)
+}
+
+/// Puts a subscription over `before`, and moves its place among what is due.
 pub(super) fn put(
     write: &mut Transaction<'_>,
     before: Option<&Subscription>,
@@ -115,16 +146,37 @@ pub(super) fn put(
     }
     if after.status == SubscriptionStatus::Active {
         write.put_index(&Key::due(after.current_period.end, id), id.as_str());
-        for meter in meters(after) {
-            write.put_index(&Key::meter_in_use(&after.customer_id, meter), id.as_str());
-        }
     }
     write.put_document(Kind::Subscription, id.as_str(), after)
 }
 
-fn meters(subscription: &Subscription) -> impl Iterator<Item = &MeterId> {
-    let Price::UsageBased(price) = &subscription.price;
-    price.meters.iter().map(|meter| &meter.meter_id)
+/// Notes the subscription as one that bills its meters. It stays noted for ever: usage of its time is billed by it, and a
+/// backdated successor must not bill it again.
+fn note_meters(write: &mut Transaction<'_>, subscription: &Subscription) {
+    let id = subscription.subscription_id.as_str();
+    for meter in subscription.plans().flat_map(Plan::meters) {
+        let noted = Key::meter_in_use(&subscription.customer_id, meter).last(id.as_bytes());
+        write.put_index(&noted, id);
+    }
+}
+
+/// Returns a meter that another subscription of the customer bills in a time that `subscription` bills, too, and that other one.
+fn billed_twice(
+    database: &Database,
+    subscription: &Subscription,
+) -> Result<Option<(MeterId, SubscriptionId)>, StorageError> {
+    let meters: BTreeSet<&MeterId> = subscription.plans().flat_map(Plan::meters).collect();
+    for meter in meters {
+        let noted = Key::meter_in_use(&subscription.customer_id, meter).into_bytes();
+        for other in database.indexed(Kind::Subscription, &noted, Direction::Forward) {
+            let other: Subscription = other?;
+            let is_other = other.subscription_id != subscription.subscription_id;
+            if is_other && subscription.bills_twice(&other, meter) {
+                return Ok(Some((meter.clone(), other.subscription_id)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn due(

@@ -11,6 +11,32 @@ fn every(count: u32, interval: Interval) -> Frequency {
     Frequency { count, interval }
 }
 
+fn anniversary(anchor: Timestamp, frequency: Frequency, zone: &str) -> Cycle {
+    let zone = Zone::parse(zone).unwrap();
+    Cycle::starting(anchor, frequency, zone, Alignment::Anniversary).unwrap()
+}
+
+fn calendar(start: &str, frequency: Frequency, zone: &str) -> Cycle {
+    let zone = Zone::parse(zone).unwrap();
+    Cycle::starting(at(start), frequency, zone, Alignment::Calendar).unwrap()
+}
+
+/// The n-th boundary of an anniversary cycle in UTC.
+fn boundary(anchor: Timestamp, frequency: Frequency, n: u32) -> Result<Timestamp, OutOfCalendar> {
+    anniversary(anchor, frequency, "UTC").boundary(n)
+}
+
+fn period(anchor: Timestamp, frequency: Frequency, n: u32) -> Result<Period, OutOfCalendar> {
+    anniversary(anchor, frequency, "UTC").period(n)
+}
+
+/// Checks the first boundaries of a cycle.
+fn check(cycle: &Cycle, expected: &[&str]) {
+    for (n, instant) in (0..).zip(expected) {
+        assert_eq!(cycle.boundary(n).unwrap(), at(instant), "boundary {n}");
+    }
+}
+
 /// Returns the period that holds `now`, found by walking from the anchor: the tests' own way, independent of any cache.
 fn period_at(anchor: &str, frequency: Frequency, now: &str) -> Period {
     let mut n = 0;
@@ -160,6 +186,182 @@ fn a_boundary_beyond_the_calendar_is_an_error() {
     );
 }
 
+#[test]
+fn boundaries_keep_the_zones_time_of_day_over_changes_of_the_clock() {
+    let berlin = anniversary(
+        at("2025-02-15T09:00:00Z"),
+        every(1, Interval::Month),
+        "Europe/Berlin",
+    );
+    check(
+        &berlin,
+        &[
+            "2025-02-15T09:00:00Z",
+            "2025-03-15T09:00:00Z",
+            "2025-04-15T08:00:00Z",
+        ],
+    );
+    // 02:30 is skipped on 30 March and comes twice on 26 October: after the gap, and the first of the two.
+    let skipped = anniversary(
+        at("2025-03-29T01:30:00Z"),
+        every(1, Interval::Day),
+        "Europe/Berlin",
+    );
+    check(
+        &skipped,
+        &[
+            "2025-03-29T01:30:00Z",
+            "2025-03-30T01:30:00Z",
+            "2025-03-31T00:30:00Z",
+        ],
+    );
+    let twice = anniversary(
+        at("2025-10-25T00:30:00Z"),
+        every(1, Interval::Day),
+        "Europe/Berlin",
+    );
+    check(
+        &twice,
+        &[
+            "2025-10-25T00:30:00Z",
+            "2025-10-26T00:30:00Z",
+            "2025-10-27T01:30:00Z",
+        ],
+    );
+    // One that begins with the second of the two begins there.
+    let second = anniversary(
+        at("2025-10-26T01:30:00Z"),
+        every(1, Interval::Day),
+        "Europe/Berlin",
+    );
+    check(&second, &["2025-10-26T01:30:00Z", "2025-10-27T01:30:00Z"]);
+}
+
+#[test]
+fn a_months_end_is_that_of_the_zone() {
+    // It is the 31st in Auckland already.
+    let auckland = anniversary(
+        at("2025-01-30T12:00:00Z"),
+        every(1, Interval::Month),
+        "Pacific/Auckland",
+    );
+    check(
+        &auckland,
+        &[
+            "2025-01-30T12:00:00Z",
+            "2025-02-27T12:00:00Z",
+            "2025-03-30T12:00:00Z",
+            "2025-04-29T13:00:00Z",
+        ],
+    );
+}
+
+#[test]
+fn calendar_cycles_begin_with_the_calendars_units() {
+    let start = "2025-08-13T10:20:30Z";
+    check(
+        &calendar(start, every(1, Interval::Day), "UTC"),
+        &["2025-08-13T00:00:00Z", "2025-08-14T00:00:00Z"],
+    );
+    check(
+        &calendar(start, every(1, Interval::Week), "UTC"),
+        &["2025-08-11T00:00:00Z", "2025-08-18T00:00:00Z"],
+    );
+    check(
+        &calendar(start, every(1, Interval::Month), "UTC"),
+        &["2025-08-01T00:00:00Z", "2025-09-01T00:00:00Z"],
+    );
+    check(
+        &calendar(start, every(3, Interval::Month), "UTC"),
+        &["2025-07-01T00:00:00Z", "2025-10-01T00:00:00Z"],
+    );
+    check(
+        &calendar(start, every(5, Interval::Month), "UTC"),
+        &["2025-08-01T00:00:00Z", "2026-01-01T00:00:00Z"],
+    );
+    check(
+        &calendar(start, every(1, Interval::Year), "UTC"),
+        &["2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z"],
+    );
+    let new_york = calendar(
+        "2025-03-01T03:00:00Z",
+        every(1, Interval::Month),
+        "America/New_York",
+    );
+    check(
+        &new_york,
+        &[
+            "2025-02-01T05:00:00Z",
+            "2025-03-01T05:00:00Z",
+            "2025-04-01T04:00:00Z",
+        ],
+    );
+}
+
+#[test]
+fn a_midnight_that_is_skipped_is_taken_after_the_gap_and_the_next_one_is_midnight_again() {
+    // Santiago goes from 24:00 on 7 September 2024 to 01:00.
+    let santiago = calendar(
+        "2024-09-07T12:00:00Z",
+        every(1, Interval::Day),
+        "America/Santiago",
+    );
+    check(
+        &santiago,
+        &[
+            "2024-09-07T04:00:00Z",
+            "2024-09-08T04:00:00Z",
+            "2024-09-09T03:00:00Z",
+        ],
+    );
+    let on_the_day = calendar(
+        "2024-09-08T12:00:00Z",
+        every(1, Interval::Day),
+        "America/Santiago",
+    );
+    check(
+        &on_the_day,
+        &["2024-09-08T04:00:00Z", "2024-09-09T03:00:00Z"],
+    );
+}
+
+#[test]
+fn a_day_that_a_zone_skipped_is_an_empty_period() {
+    // 30 December 2011 never was in Samoa.
+    let samoa = calendar(
+        "2011-12-29T12:00:00Z",
+        every(1, Interval::Day),
+        "Pacific/Apia",
+    );
+    check(
+        &samoa,
+        &[
+            "2011-12-29T10:00:00Z",
+            "2011-12-30T10:00:00Z",
+            "2011-12-30T10:00:00Z",
+            "2011-12-31T10:00:00Z",
+        ],
+    );
+}
+
+#[test]
+fn boundaries_are_on_whole_minutes_where_offsets_are_not() {
+    // Monrovia was 44 minutes and 30 seconds behind UTC until 7 January 1972.
+    let monrovia = calendar(
+        "1971-12-15T00:00:00Z",
+        every(1, Interval::Month),
+        "Africa/Monrovia",
+    );
+    check(
+        &monrovia,
+        &[
+            "1971-12-01T00:45:00Z",
+            "1972-01-01T00:45:00Z",
+            "1972-02-01T00:00:00Z",
+        ],
+    );
+}
+
 fn any_frequency() -> impl Strategy<Value = Frequency> {
     let interval = prop_oneof![
         Just(Interval::Day),
@@ -168,6 +370,23 @@ fn any_frequency() -> impl Strategy<Value = Frequency> {
         Just(Interval::Year)
     ];
     (1_u32..=12, interval).prop_map(|(count, interval)| Frequency { count, interval })
+}
+
+fn any_zone() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "America/St_Johns",
+        "Asia/Kathmandu",
+        "Australia/Lord_Howe",
+        "America/Santiago",
+        "Pacific/Apia",
+        "Pacific/Kiritimati",
+        "Africa/Casablanca",
+        "Africa/Monrovia",
+        "Asia/Gaza",
+    ])
 }
 
 proptest! {
@@ -187,5 +406,31 @@ proptest! {
         let found = boundary(anchor, frequency, n).unwrap();
         let day = 86_400_000_000;
         prop_assert_eq!(found.as_micros() % day, anchor.as_micros() % day);
+    }
+
+    #[test]
+    fn periods_tile_time_in_every_zone(
+        minutes in 0_i64..30_000_000, frequency in any_frequency(), zone in any_zone(), aligned: bool, n in 0_u32..60
+    ) {
+        let alignment = if aligned { Alignment::Calendar } else { Alignment::Anniversary };
+        let start = Timestamp::from_micros(minutes * 60_000_000);
+        let cycle = Cycle::starting(start, frequency, Zone::parse(zone).unwrap(), alignment).unwrap();
+        prop_assert!(cycle.period(0).unwrap().contains(start) || cycle.period(0).unwrap().start == start);
+        let (this, next) = (cycle.period(n).unwrap(), cycle.period(n + 1).unwrap());
+        // Only a day that was skipped is empty.
+        prop_assert!(this.start < this.end || (this.start == this.end && zone.starts_with("Pacific/")));
+        prop_assert_eq!(this.end, next.start);
+        prop_assert_eq!(this.end.as_micros() % 60_000_000, 0);
+    }
+
+    #[test]
+    fn whole_periods_are_whole_and_parts_add_up_by_seconds(minutes in 0_i64..30_000_000, part in 0_i64..40_000) {
+        use crate::subscription::proration::Proration;
+        let cycle = anniversary(Timestamp::from_micros(minutes * 60_000_000), every(1, Interval::Month), "UTC");
+        let whole = cycle.period(0).unwrap();
+        let cut = Timestamp::from_micros(whole.start.as_micros() + part * 60_000_000);
+        let first = Proration::Second.share(Period { start: whole.start, end: cut }, whole, &cycle).unwrap();
+        let second = Proration::Second.share(Period { start: cut, end: whole.end }, whole, &cycle).unwrap();
+        prop_assert_eq!(first.served + second.served, first.full);
     }
 }

@@ -39,8 +39,8 @@ fn keys_have_their_golden_bytes() {
         &SubscriptionId::from_text("sub_1"),
     );
     assert_eq!(due, b"\x06\x80\0\0\0\0\0\0\x01sub_1");
-    let in_use = Key::meter_in_use(&customer("c"), &meter("m"));
-    assert_eq!(in_use, b"\x05\0\x01cm");
+    let in_use = Key::meter_in_use(&customer("c"), &meter("m")).last(b"sub_1");
+    assert_eq!(in_use, b"\x05\0\x01c\0\x01msub_1");
     let order = Key::of_index(Index::InvoicesOfCustomer).text("c").order(2);
     assert_eq!(order, b"\x08\0\x01c\0\0\0\0\0\0\0\x02");
     let cell = Key::of_meter(&customer("acme"), &meter("mtr"))
