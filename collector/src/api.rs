@@ -22,8 +22,10 @@ mod keys;
 mod meters;
 mod outbox;
 mod payments;
+mod pricing;
 mod products;
 mod query;
+mod rate;
 mod reply;
 mod room;
 mod router;
@@ -34,6 +36,7 @@ mod trusted_keys;
 mod usage;
 
 pub use error::ApiError;
+pub(crate) use rate::rate_json;
 pub use room::Rooms;
 pub use router::router;
 pub use server::{Door, serve};

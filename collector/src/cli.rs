@@ -7,8 +7,10 @@ mod completions;
 mod import;
 mod invoices;
 mod keys;
+mod rate;
 mod say;
 mod serve;
+mod steps;
 mod table;
 mod usage;
 
@@ -58,6 +60,8 @@ enum Command {
     Agents(agents::Command),
     /// Apply frames that came in files from sites without a network, and write receipts for them.
     Import(import::ImportArgs),
+    /// Say what quantities would cost at a price, step by step. Nothing is stored.
+    Rate(rate::RateArgs),
     /// Print what a shell needs to complete commands and flags.
     Completions(completions::Completions),
 }
@@ -114,6 +118,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Usage(arguments) => told(usage::run(arguments)),
         Command::Agents(command) => told(agents::run(command)),
         Command::Import(arguments) => told(import::run(arguments)),
+        Command::Rate(arguments) => told(rate::run(&arguments)),
         Command::Completions(arguments) => told(completions::run(&arguments)),
     })
 }

@@ -176,6 +176,11 @@ impl ApiError {
         )
     }
 
+    /// What the caller is told.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The status that will be answered.
     pub fn status(&self) -> StatusCode {
         self.status

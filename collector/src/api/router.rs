@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::state::ApiState;
 use super::{
     agents, audit, bundles, completeness, credit_entitlements, credit_notes, customers, health,
-    invoices, keys, meters, outbox, payments, products, subscriptions, trusted_keys, usage,
+    invoices, keys, meters, outbox, payments, products, rate, subscriptions, trusted_keys, usage,
 };
 use crate::auth::Scope;
 
@@ -64,6 +64,8 @@ fn reads() -> Router<ApiState> {
             get(subscriptions::history),
         )
         .route("/v1/usage", get(usage::get))
+        // Asks, and changes nothing.
+        .route("/v1/rate", post(rate::rate))
         .route("/v1/invoices", get(invoices::list))
         .route("/v1/invoices/{id}", get(invoices::get))
         .route("/v1/credit-notes", get(credit_notes::list))

@@ -9,5 +9,6 @@ mod money;
 mod opening;
 mod oracle;
 mod standing;
+mod tariff;
 mod waiting;
 mod world;

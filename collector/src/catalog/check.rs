@@ -9,6 +9,7 @@ use super::{
 use crate::{
     credits::{CreditAttachment, CreditEntitlement},
     money::Decimal,
+    rating::Tariff,
 };
 use std::collections::BTreeSet;
 use submeter_common::meter::Meter;
@@ -135,21 +136,15 @@ fn frequency(field: &str, frequency: Frequency) -> Result<(), CatalogError> {
 }
 
 fn meter_price(path: &str, entry: &MeterPrice, meter: &Meter) -> Result<(), CatalogError> {
-    if entry.free_threshold < 0 {
-        return Err(CatalogError::invalid(
-            format!("{path}.free_threshold"),
-            "expected 0 or more units",
-        ));
-    }
     match &entry.pricing {
-        MeterPricing::Money { tariff } => match tariff.plain_unit_price() {
-            Some(price) => unit_price(&format!("{path}.price_per_unit"), price),
-            None => tariff::check(&format!("{path}.pricing"), tariff, meter),
-        },
+        MeterPricing::Money { tariff } => {
+            money_price(path, entry.free_threshold, tariff, Some(&meter.group_by))
+        }
         MeterPricing::Credits {
             meter_units_per_credit,
             ..
         } => {
+            free_threshold(path, entry.free_threshold)?;
             let whole = meter_units_per_credit.whole_digits() <= UNITS_PER_CREDIT_WHOLE_DIGITS_MAX;
             let fraction = meter_units_per_credit.fraction_digits() <= PRICE_FRACTION_DIGITS_MAX;
             if meter_units_per_credit.is_positive() && whole && fraction {
@@ -163,6 +158,30 @@ fn meter_price(path: &str, entry: &MeterPrice, meter: &Meter) -> Result<(), Cata
             ))
         }
     }
+}
+
+/// Checks the price in money at `path` of a meter that groups by `group_by`; by anything, where there is no meter.
+pub(crate) fn money_price(
+    path: &str,
+    free_units: i64,
+    tariff: &Tariff,
+    group_by: Option<&[String]>,
+) -> Result<(), CatalogError> {
+    free_threshold(path, free_units)?;
+    match tariff.plain_unit_price() {
+        Some(price) => unit_price(&format!("{path}.price_per_unit"), price),
+        None => tariff::check(&format!("{path}.pricing"), tariff, group_by),
+    }
+}
+
+fn free_threshold(path: &str, units: i64) -> Result<(), CatalogError> {
+    if units >= 0 {
+        return Ok(());
+    }
+    Err(CatalogError::invalid(
+        format!("{path}.free_threshold"),
+        "expected 0 or more units",
+    ))
 }
 
 /// Checks a price of one unit in minor units: above zero, at most 5 digits before and 12 after the point.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::{Client, ClientArgs, print_json};
 use super::say::say;
+use super::steps::steps;
 use super::table::{Table, cell};
 use crate::money::{Currency, Money};
 
@@ -244,6 +245,9 @@ fn derivation(number: usize, line: &Value) -> anyhow::Result<()> {
             cell(&line["aggregation"]),
             cell(&line["measurement_unit"])
         ))?;
+    }
+    if !line["derivation"].is_null() {
+        say(steps(&line["derivation"]))?;
     }
     for grant in line["credits"]["grants"].as_array().into_iter().flatten() {
         say(format_args!(

@@ -225,6 +225,7 @@ async fn bad_products_are_refused() {
     let priced = |price: Value| json!([{"meter_id": calls, "price_per_unit": price}]);
     let good = product(100, priced(json!("0.5")));
     let meters = |meters: Value| with(&good, "/price/meters", meters);
+    let pricing = |pricing: Value| json!([{"meter_id": calls, "pricing": pricing}]);
     let first = "price.meters[0].price_per_unit";
     let attached = |amount: &str| {
         with(
@@ -266,6 +267,18 @@ async fn bad_products_are_refused() {
             case(p, meters(priced(json!("1e400"))), 422, "INVALID_FIELD", first),
             case(p, meters(json!([{"meter_id": calls}])), 422, "MISSING_FIELD", first),
             case(p, meters(json!([{"meter_id": calls, "price_per_unit": "1", "free_threshold": -1}])), 422, "INVALID_FIELD", "price.meters[0].free_threshold"),
+            // Prices of other models; each of their fields is tried where it is read.
+            case(p, meters(pricing(json!({"model": "graduated", "tiers": []}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers"),
+            case(p, meters(pricing(json!({"model": "volume", "tiers": [{"up_to": 5, "price_per_unit": 1}, {"up_to": 5, "price_per_unit": 1}, {"price_per_unit": 1}]}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers[1].up_to"),
+            case(p, meters(pricing(json!({"model": "volume", "tiers": [{"up_to": 5, "price_per_unit": 1}]}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers[0].up_to"),
+            case(p, meters(pricing(json!({"model": "volume", "tiers": [{"price_per_unit": "-1"}]}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers[0].price_per_unit"),
+            case(p, meters(pricing(json!({"model": "volume", "tiers": [{"price": "1"}]}))), 422, "UNKNOWN_FIELD", "price.meters[0].pricing.tiers[0].price"),
+            case(p, meters(pricing(json!({"model": "package", "package_size": 0, "price_per_package": 1}))), 422, "INVALID_FIELD", "price.meters[0].pricing.package_size"),
+            case(p, meters(pricing(json!({"model": "percentage", "percent": "0.12345678901"}))), 422, "INVALID_FIELD", "price.meters[0].pricing.percent"),
+            case(p, meters(pricing(json!({"model": "flat", "fixed_price": 1, "minimum": 2, "maximum": 1}))), 422, "INVALID_FIELD", "price.meters[0].pricing.maximum"),
+            case(p, meters(pricing(json!({"model": "flat", "fixed_price": 1, "groups": {"by": ["region"], "prices": []}}))), 422, "INVALID_FIELD", "price.meters[0].pricing.groups.by[0]"),
+            case(p, meters(pricing(json!({"model": "flat", "fixed_price": 9_223_372_036_854_775_808_u64}))), 422, "INVALID_FIELD", "price.meters[0].pricing.fixed_price"),
+            case(p, meters(json!([{"meter_id": calls, "price_per_unit": "1", "pricing": {"model": "flat", "fixed_price": 1}}])), 422, "INVALID_FIELD", "price.meters[0].pricing"),
             // Meters and credits that are not there, or twice.
             case(p, meters(json!([{"meter_id": "mtr_none", "price_per_unit": "1"}])), 400, "MISSING_METER_IDS", "price.meters[0].meter_id"),
             case(p, meters(json!([{"meter_id": images, "price_per_unit": "1"}, {"meter_id": images, "price_per_unit": "2"}])), 400, "DUPLICATE_METER_IDS_IN_REQUEST", "price.meters[1].meter_id"),

@@ -8,10 +8,10 @@ use submeter_common::id::MeterId;
 
 use super::super::error::ApiError;
 use super::super::field::{Exact, Ignored, Unsupported};
+use super::super::pricing::{self, PricingReply, PricingRequest};
 use crate::catalog::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 use crate::id::EntitlementId;
 use crate::money::{Currency, Decimal};
-use crate::rating::Tariff;
 use crate::storage::CatalogSnapshot;
 
 /// The one kind of price that is sold.
@@ -63,6 +63,7 @@ struct MeterPriceRequest {
     meter_id: MeterId,
     free_threshold: Option<i64>,
     price_per_unit: Option<Exact>,
+    pricing: Option<PricingRequest>,
     credit_entitlement_id: Option<String>,
     meter_units_per_credit: Option<Exact>,
     #[serde(default, rename = "name")]
@@ -137,19 +138,20 @@ fn needed<T>(value: Option<T>, name: &str) -> Result<T, ApiError> {
 impl MeterPriceRequest {
     fn into_domain(self, index: usize) -> Result<MeterPrice, ApiError> {
         let path = |name: &str| format!("price.meters[{index}].{name}");
+        let at = format!("price.meters[{index}]");
+        let money = pricing::tariff(&at, self.price_per_unit, self.pricing)?;
         let pricing = match (
-            self.price_per_unit,
+            money,
             self.credit_entitlement_id,
             self.meter_units_per_credit,
         ) {
-            (Some(price), None, None) => MeterPricing::money(Tariff::per_unit(price.into())),
+            (Some(tariff), None, None) => MeterPricing::money(tariff),
             (None, Some(entitlement), Some(units)) => MeterPricing::Credits {
                 credit_entitlement_id: EntitlementId::from_text(entitlement),
                 meter_units_per_credit: units.into(),
             },
             (None, None, None) => {
-                let message =
-                    "this field is needed, or credit_entitlement_id with meter_units_per_credit";
+                let message = "this field is needed, or pricing, or credit_entitlement_id with meter_units_per_credit";
                 return Err(ApiError::invalid(
                     "MISSING_FIELD",
                     path("price_per_unit"),
@@ -212,6 +214,9 @@ struct MeterPriceReply {
     measurement_unit: Option<String>,
     free_threshold: i64,
     price_per_unit: Option<Decimal>,
+    /// Where one price per unit is not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pricing: Option<PricingReply>,
     credit_entitlement_id: Option<EntitlementId>,
     meter_units_per_credit: Option<Decimal>,
 }
@@ -262,6 +267,10 @@ impl MeterPriceReply {
             description: meter.and_then(|meter| meter.description.clone()),
             measurement_unit: meter.map(|meter| meter.measurement_unit.clone()),
             free_threshold: priced.free_threshold,
+            pricing: priced
+                .tariff()
+                .filter(|_| price_per_unit.is_none())
+                .map(PricingReply::from),
             price_per_unit,
             credit_entitlement_id,
             meter_units_per_credit,

@@ -61,7 +61,7 @@ pub(super) struct World {
     agents: Vec<Agent>,
 }
 
-/// Usage of a meter at one instant: `(meter, instant, units)`.
+/// Usage of a meter at one instant: `(meter, instant, units)`. `calls@eu` is of the group `eu`.
 pub(super) type Used<'a> = (&'a str, &'a str, &'a str);
 
 impl World {
@@ -133,6 +133,11 @@ impl World {
 
     /// Makes a meter that sums units under its name as id.
     pub(super) async fn meter(&self, name: &str, kind: AggregationKind) {
+        self.meter_by(name, kind, &[]).await;
+    }
+
+    /// Makes a meter whose usage is kept apart by these keys.
+    pub(super) async fn meter_by(&self, name: &str, kind: AggregationKind, group_by: &[&str]) {
         let key = (kind != AggregationKind::Count).then(|| "units".to_owned());
         let meter = Meter {
             id: MeterId::new(name).unwrap(),
@@ -142,7 +147,7 @@ impl World {
             measurement_unit: "units".to_owned(),
             aggregation: Aggregation { kind, key },
             filter: None,
-            group_by: Vec::new(),
+            group_by: group_by.iter().map(|key| (*key).to_owned()).collect(),
             archived: false,
             created_at: self.clock.now(),
             updated_at: self.clock.now(),
@@ -201,7 +206,12 @@ impl World {
         let catalog = self.store().catalog().await.unwrap();
         let mut rows = Vec::new();
         for (meter, instant, units) in used {
-            let meter_id = MeterId::new(*meter).unwrap();
+            let (meter, group) = meter.split_once('@').unwrap_or((meter, ""));
+            let group = match group {
+                "" => Group::none(),
+                value => Group::of([Some(value.to_owned())]),
+            };
+            let meter_id = MeterId::new(meter).unwrap();
             let units = Quantity::parse(units).unwrap();
             let (events, state) = match catalog.meters[&meter_id].aggregation.kind {
                 AggregationKind::Count => (units.to_u64().unwrap(), State::Count),
@@ -217,7 +227,7 @@ impl World {
             rows.push(Row {
                 customer_id: customer(),
                 meter_id,
-                group: Group::none(),
+                group,
                 window,
                 partial,
             });
@@ -387,12 +397,17 @@ impl World {
     }
 }
 
-/// Prices a meter in money.
+/// Prices a meter in money, every unit alike.
 pub(super) fn per_unit(meter: &str, free_threshold: i64, price: &str) -> MeterPrice {
+    by_tariff(meter, free_threshold, Tariff::per_unit(decimal(price)))
+}
+
+/// Prices a meter in money.
+pub(super) fn by_tariff(meter: &str, free_threshold: i64, tariff: Tariff) -> MeterPrice {
     MeterPrice {
         meter_id: MeterId::new(meter).unwrap(),
         free_threshold,
-        pricing: MeterPricing::money(Tariff::per_unit(decimal(price))),
+        pricing: MeterPricing::money(tariff),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     rating::{Conversion, EventPrice, Factor, Matrix, Model, Package, Tariff, Tier},
 };
 use std::collections::BTreeSet;
-use submeter_common::{limits::METADATA_STRING_CHARS_MAX, meter::Meter};
+use submeter_common::limits::METADATA_STRING_CHARS_MAX;
 
 /// Tiers of one model: a bound on the steps of a line.
 const TIERS_MAX: usize = 50;
@@ -20,14 +20,14 @@ const CONVERSION_DIGITS_MAX: u8 = 12;
 
 type Checked = Result<(), CatalogError>;
 
-/// Checks the tariff of `meter`, which stands at `path`.
-pub(super) fn check(path: &str, tariff: &Tariff, meter: &Meter) -> Checked {
+/// Checks the tariff at `path` of a meter that groups by `group_by`; by anything, where there is no meter.
+pub(super) fn check(path: &str, tariff: &Tariff, group_by: Option<&[String]>) -> Checked {
     model(path, &tariff.model)?;
     if let Some(given) = &tariff.conversion {
         conversion(&format!("{path}.convert"), given)?;
     }
     if let Some(given) = &tariff.matrix {
-        matrix(&format!("{path}.groups"), given, meter)?;
+        matrix(&format!("{path}.groups"), given, group_by)?;
     }
     if let Some(EventPrice {
         price_per_event, ..
@@ -153,12 +153,12 @@ fn conversion(path: &str, conversion: &Conversion) -> Checked {
     }
 }
 
-fn matrix(path: &str, matrix: &Matrix, meter: &Meter) -> Checked {
+fn matrix(path: &str, matrix: &Matrix, group_by: Option<&[String]>) -> Checked {
     let mut keys = BTreeSet::new();
     for (index, key) in matrix.keys.iter().enumerate() {
         let field = format!("{path}.by[{index}]");
-        if !meter.group_by.contains(key) {
-            let known = meter.group_by.join(", ");
+        if let Some(known) = group_by.filter(|known| !known.contains(key)) {
+            let known = known.join(", ");
             let message = format!("expected a group key of the meter, which has: [{known}]");
             return Err(CatalogError::invalid(field, message));
         }

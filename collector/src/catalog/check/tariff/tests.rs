@@ -5,30 +5,13 @@ use crate::{
     money::Rounding,
     rating::{MatrixRow, ZeroUsage},
 };
-use submeter_common::{Aggregation, AggregationKind, MeterId, Timestamp};
 
 fn decimal(text: &str) -> Decimal {
     Decimal::parse(text).unwrap()
 }
 
-fn meter() -> Meter {
-    let now = Timestamp::from_micros(0);
-    Meter {
-        id: MeterId::new("mtr_1").unwrap(),
-        name: "meter".to_owned(),
-        description: None,
-        event_name: "event".to_owned(),
-        measurement_unit: "units".to_owned(),
-        aggregation: Aggregation {
-            kind: AggregationKind::Count,
-            key: None,
-        },
-        filter: None,
-        group_by: vec!["region".to_owned(), "model".to_owned()],
-        archived: false,
-        created_at: now,
-        updated_at: now,
-    }
+fn group_by() -> Vec<String> {
+    ["region", "model"].map(str::to_owned).to_vec()
 }
 
 fn tier(up_to: Option<&str>, price: &str, flat_price: i64) -> Tier {
@@ -82,7 +65,7 @@ fn everything() -> Tariff {
 
 #[test]
 fn a_tariff_that_can_be_computed_is_taken() {
-    assert_eq!(check("p", &everything(), &meter()), Ok(()));
+    assert_eq!(check("p", &everything(), Some(&group_by())), Ok(()));
     let free_row = Tariff {
         matrix: everything().matrix.map(|matrix| Matrix {
             rows: vec![MatrixRow {
@@ -93,7 +76,7 @@ fn a_tariff_that_can_be_computed_is_taken() {
         }),
         ..everything()
     };
-    assert_eq!(check("p", &free_row, &meter()), Ok(()));
+    assert_eq!(check("p", &free_row, Some(&group_by())), Ok(()));
 }
 
 /// Changes a tariff that is right, and expects the field to be named.
@@ -101,7 +84,7 @@ fn a_tariff_that_can_be_computed_is_taken() {
 fn refused(field: &str, change: impl FnOnce(&mut Tariff)) {
     let mut tariff = everything();
     change(&mut tariff);
-    let error = check("p", &tariff, &meter()).unwrap_err();
+    let error = check("p", &tariff, Some(&group_by())).unwrap_err();
     assert_eq!(error.field, field, "{error}");
 }
 

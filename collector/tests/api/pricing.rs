@@ -1,0 +1,139 @@
+//! Prices of every model: in through the API, out again as they came, on an invoice with every step, and in the calculator.
+
+use serde_json::{Value, json};
+use submeter_common::aggregate::Group;
+
+use crate::billing::closing;
+use crate::running::{Agent, Running, counted, product};
+
+fn tiers() -> Value {
+    json!([
+        {"up_to": "10", "price_per_unit": "100", "flat_price": 500},
+        {"up_to": null, "price_per_unit": "0.5", "flat_price": 0, "package_size": "4", "package_rounding": "up"},
+    ])
+}
+
+/// Every model, with all the fields that replies carry.
+fn models() -> Vec<Value> {
+    vec![
+        json!({"model": "flat", "fixed_price": 700}),
+        json!({"model": "per_unit", "price_per_unit": "0.000000000001", "fixed_price": 1}),
+        json!({"model": "package", "package_size": "1000", "package_rounding": "down", "price_per_package": "1234567", "fixed_price": 0}),
+        json!({"model": "percentage", "percent": "1.3", "fixed_price": 0}),
+        json!({"model": "graduated", "tiers": tiers()}),
+        json!({"model": "volume", "tiers": tiers()}),
+    ]
+}
+
+fn merged(mut base: Value, more: Value) -> Value {
+    let more = more.as_object().unwrap().clone();
+    base.as_object_mut().unwrap().extend(more);
+    base
+}
+
+#[tokio::test]
+async fn prices_of_every_model_are_read_back_as_they_were_sent() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let meter = json!({
+        "name": "calls", "event_name": "calls", "measurement_unit": "calls", "aggregation": {"type": "count"}, "group_by": ["region"],
+    });
+    let meter = api.create("/meters", meter, "id").await;
+    let row = merged(models()[4].clone(), json!({"values": ["eu"]}));
+    let around = json!({
+        "convert": {"divide_by": "3600", "rounding": "half_away", "digits": 6},
+        "groups": {"by": ["region"], "prices": [row]},
+        "price_per_event": "0.25", "free_events": 3, "minimum": 1, "maximum": 5_000_000_000_i64, "zero_usage": "free",
+    });
+    for model in models() {
+        for more in [json!({"zero_usage": "charge"}), around.clone()] {
+            let pricing = merged(model.clone(), more);
+            let meters = json!([{"meter_id": meter, "free_threshold": 7, "pricing": pricing}]);
+            let id = api
+                .create("/products", product(0, meters), "product_id")
+                .await;
+            let read = api.fetch(&format!("/products/{id}")).await;
+            let entry = &read["price"]["meters"][0];
+            assert_eq!(entry["pricing"], pricing);
+            assert_eq!(
+                json!([entry["free_threshold"], entry["price_per_unit"]]),
+                json!([7, null])
+            );
+        }
+    }
+    // One price for every unit is the compatible form, whichever way it came in.
+    let plain = json!([{"meter_id": meter, "pricing": {"model": "per_unit", "price_per_unit": 2}}]);
+    let id = api
+        .create("/products", product(0, plain), "product_id")
+        .await;
+    let read = api.fetch(&format!("/products/{id}")).await;
+    let entry = &read["price"]["meters"][0];
+    assert_eq!(
+        json!([entry["price_per_unit"], entry.get("pricing")]),
+        json!(["2", null])
+    );
+}
+
+#[tokio::test]
+async fn an_invoice_shows_the_steps_that_the_calculator_shows() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let meter = api.counter("calls").await;
+    let pricing = json!({"model": "graduated", "tiers": tiers(), "maximum": 1501});
+    let meters = json!([{"meter_id": meter, "free_threshold": 5, "pricing": pricing}]);
+    let plan = api
+        .create("/products", product(0, meters), "product_id")
+        .await;
+    let mut agent = Agent::new(7);
+    agent.register(api).await;
+    let rows = vec![counted(
+        "ada",
+        &meter,
+        "2026-02-03T00:00:00Z",
+        Group::none(),
+        20,
+    )];
+    let frame = agent.seal(rows, "2026-03-10T12:00:00Z");
+    agent.send(api, frame).await.expect_success();
+    api.customer("ada").await;
+    let subscribed = api.subscribe("ada", &plan, "2026-02-01T00:00:00Z").await;
+
+    let invoice = closing(&running, &subscribed).await;
+    let line = &invoice["lines"][0];
+    // Fifteen are charged: ten in the first tier with its flat part, five in two packages of four.
+    assert_eq!(
+        json!([line["amount_exact"], line["amount"]]),
+        json!(["1501", 1501])
+    );
+    let price = json!({"currency": "USD", "free_threshold": 5, "pricing": pricing});
+    let rated = api
+        .post(
+            "/v1/rate",
+            json!({"price": price, "usage": [{"quantity": 20, "events": 20}]}),
+        )
+        .await;
+    let item = &rated["items"][0];
+    assert_eq!(item["derivation"], line["derivation"]);
+    for field in [
+        "quantity",
+        "free_quantity",
+        "billed_quantity",
+        "unit_price",
+        "amount_exact",
+        "amount",
+    ] {
+        assert_eq!(item[field], line[field], "{field}");
+    }
+    let history = api
+        .fetch(&format!("/subscriptions/{subscribed}/usage-history"))
+        .await;
+    let closed = &history["items"][1]["meters"][0];
+    assert_eq!(
+        json!([
+            closed["consumed_units"],
+            closed["chargeable_units"],
+            closed["total_price"]
+        ]),
+        json!(["20", "15", 1501])
+    );
+}
