@@ -11,7 +11,6 @@ mod adjustment;
 mod base_fee;
 mod billed;
 mod blocked;
-mod booking;
 pub mod change;
 mod close;
 mod credit_lines;
@@ -39,7 +38,7 @@ pub use invoice::{
 pub use opening::{CycleTerms, NewSubscription, OpeningError, open};
 pub use preview::preview;
 pub use run::{RunReport, Waiting, close_due};
-pub use settlement::{GrantChange, Settlement};
+pub use settlement::Settlement;
 
 use crate::{money::MoneyError, storage::StorageError, subscription::period::OutOfCalendar};
 use submeter_common::{AggregateError, MeterId};

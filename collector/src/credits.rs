@@ -10,9 +10,11 @@ pub mod burn_down;
 mod entitlement;
 mod grant;
 pub mod overage;
+mod reservation;
 
 pub use crate::id::{EntitlementId, GrantId};
 pub use entitlement::{
     CreditAttachment, CreditEntitlement, OverageBehavior, Rollover, check_credits,
 };
 pub use grant::{Grant, GrantSource};
+pub use reservation::{Hold, Reservation, ReservationStatus};

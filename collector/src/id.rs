@@ -90,6 +90,11 @@ prefixed_id!(
     TransferId,
     "cle_"
 );
+prefixed_id!(
+    /// Names a reservation of credits.
+    ReservationId,
+    "rsv_"
+);
 
 prefixed_id!(
     /// Names a credit note.

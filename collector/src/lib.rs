@@ -11,6 +11,7 @@ pub mod agents;
 pub mod api;
 pub mod auth;
 pub mod billing;
+pub mod bookkeeping;
 pub mod catalog;
 pub mod cli;
 pub mod collector;

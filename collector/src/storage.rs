@@ -12,12 +12,12 @@
 
 mod agent;
 mod audit;
-mod books;
 mod catalog;
 mod customer;
 mod health;
 mod invoice;
 mod key;
+mod ledger;
 mod outbox;
 mod page;
 mod payment;
@@ -34,6 +34,7 @@ pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};
 pub use health::{DiskRoom, HealthStore};
 pub use invoice::{ChangeOutcome, CreditNoteFilter, InvoiceFilter, InvoiceStore, SettleOutcome};
 pub use key::{KeyStore, RevokeOutcome};
+pub use ledger::{EntryFilter, LedgerStore, PostOutcome, RebuildOutcome};
 pub use outbox::OutboxStore;
 pub use page::Page;
 pub use payment::PaymentStore;
@@ -88,6 +89,7 @@ pub trait Storage:
     + HealthStore
     + InvoiceStore
     + KeyStore
+    + LedgerStore
     + OutboxStore
     + PaymentStore
     + SubscriptionStore
@@ -105,8 +107,7 @@ impl<T> Storage for T where
         + HealthStore
         + InvoiceStore
         + KeyStore
-        + OutboxStore
-        + PaymentStore
+        + LedgerStore
         + OutboxStore
         + PaymentStore
         + SubscriptionStore

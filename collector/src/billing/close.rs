@@ -4,16 +4,15 @@
 //! closed period's meters in the order of the price. Only then do grants expire and new ones begin.
 
 use super::{
-    BillingError, GrantChange, InvoiceLine, InvoiceStatus, NewInvoice, Settlement,
+    BillingError, InvoiceLine, InvoiceStatus, NewInvoice, Settlement,
     adjustment::{self, LateReading},
     base_fee,
     billed::Billed,
-    blocked,
-    booking::Book,
-    credit_lines, gather, line, opening,
+    blocked, credit_lines, gather, line, opening,
     reading::MeterReading,
 };
 use crate::{
+    bookkeeping::{Book, GrantChange, Posting},
     catalog::{MeterPrice, MeterPricing},
     credits::{EntitlementId, Grant, burn_down::Purse},
     id::InvoiceId,
@@ -35,6 +34,8 @@ pub(super) struct Closing {
     pub late: Vec<LateReading>,
     /// What the subscription's invoices have billed so far.
     pub billed: Billed,
+    /// Entries of the customer's ledger before any of this was read.
+    pub entries: u64,
     /// The customer's grants of every kind of credits that the subscription attaches.
     pub grants: Vec<Grant>,
     /// Agents that had not delivered when the wait was over; empty for a complete period.
@@ -108,7 +109,8 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
     let mut grants_changed = Vec::new();
     for (entitlement, mut purse) in std::mem::take(&mut draft.purses) {
         for (grant, rest) in purse.expire(closing.period().end, closing.now) {
-            draft.book.expired(&entitlement, &grant, &rest);
+            let occasion = draft.invoice_id.to_string();
+            draft.book.expired(&entitlement, &grant, &rest, &occasion);
         }
         grants_changed.extend(
             purse
@@ -129,12 +131,15 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
     }
     Ok(Settlement {
         expected_next_period: closing.subscription.next_period,
+        posting: Posting {
+            expected_entries: Some(closing.entries),
+            grants_changed,
+            grants_new,
+            transfers: draft.book.into_transfers(),
+            ..Posting::empty(subscription.customer_id.clone())
+        },
         subscription,
         invoice,
-        grants_changed,
-        grants_new,
-        transfers: draft.book.into_transfers(),
-        messages: Vec::new(),
     })
 }
 

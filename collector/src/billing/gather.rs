@@ -30,6 +30,8 @@ pub(super) async fn gather<S: Storage + ?Sized>(
     missing_agents: Vec<AgentId>,
     now: Timestamp,
 ) -> Result<Closing, BillingError> {
+    // Before the grants: whatever changes them from here on makes the settlement stale.
+    let entries = storage.books(&subscription.customer_id).await?.entries;
     let catalog = storage.catalog().await?;
     let invoices = invoices(storage, subscription).await?;
     let billed = Billed::of(&invoices);
@@ -62,6 +64,7 @@ pub(super) async fn gather<S: Storage + ?Sized>(
         readings,
         late,
         billed,
+        entries,
         grants,
         missing_agents,
         now,

@@ -1,11 +1,13 @@
 //! Opening: a subscription's first base fee and first credits, and what each further period begins with.
 
-use super::{Settlement, base_fee, booking::Book, close};
+use super::{Settlement, base_fee, close};
 use crate::{
+    bookkeeping::{Book, Posting},
     catalog::{Frequency, Interval, Product},
     credits::{CreditAttachment, Grant, GrantId, GrantSource},
     id::{InvoiceId, SubscriptionId},
     metadata::Metadata,
+    money::Decimal,
     subscription::{
         BillingAddress, Plan, Subscription, SubscriptionStatus,
         change::{Purchase, QUANTITY_MAX},
@@ -97,12 +99,13 @@ pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, Open
     }
     Ok(Settlement {
         expected_next_period: subscription.next_period,
+        posting: Posting {
+            grants_new,
+            transfers: book.into_transfers(),
+            ..Posting::empty(subscription.customer_id.clone())
+        },
         subscription,
         invoice,
-        grants_changed: Vec::new(),
-        grants_new,
-        transfers: book.into_transfers(),
-        messages: Vec::new(),
     })
 }
 
@@ -134,12 +137,16 @@ fn grant(subscription: &Subscription, terms: &CreditAttachment, now: Timestamp) 
         source: GrantSource::Subscription,
         amount: terms.credits_amount.clone(),
         remaining: terms.credits_amount.clone(),
-        expired: crate::money::Decimal::zero(),
+        held: Decimal::zero(),
+        expired: Decimal::zero(),
         priority: SUBSCRIPTION_PRIORITY,
         effective_at: period.start,
         expires_at: Some(expiry(period, terms.expires_after_days)),
         subscription_id: Some(subscription.subscription_id.clone()),
         period: Some(n),
+        parent_grant_id: None,
+        rollover_count: 0,
+        metadata: Metadata::new(),
         created_at: now,
         updated_at: now,
     }

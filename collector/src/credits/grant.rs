@@ -2,12 +2,13 @@
 
 use crate::{
     id::{EntitlementId, GrantId, SubscriptionId},
+    metadata::Metadata,
     money::Decimal,
 };
 use serde::{Deserialize, Serialize};
 use submeter_common::{id::CustomerId, time::Timestamp};
 
-/// Credits given to a customer. At all times `amount = remaining + burned + expired`.
+/// Credits given to a customer. What of `amount` is neither remaining, held nor expired was used, taken back or carried over.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Grant {
     /// The id; derived from subscription, entitlement and period for what a subscription grants.
@@ -22,6 +23,8 @@ pub struct Grant {
     pub amount: Decimal,
     /// Credits still to burn.
     pub remaining: Decimal,
+    /// Credits reserved.
+    pub held: Decimal,
     /// Credits forfeited at the expiry. Late usage of the grant's own lifetime may still draw on them.
     pub expired: Decimal,
     /// Lower burns first.
@@ -34,6 +37,13 @@ pub struct Grant {
     pub subscription_id: Option<SubscriptionId>,
     /// The period of that subscription.
     pub period: Option<u32>,
+    /// The grant whose rest this one took over, when it is a rollover.
+    pub parent_grant_id: Option<GrantId>,
+    /// How often the rest was carried over to get here.
+    pub rollover_count: u32,
+    /// What the application attaches.
+    #[serde(default)]
+    pub metadata: Metadata,
     /// When it was made.
     pub created_at: Timestamp,
     /// When its balance last changed.
@@ -52,4 +62,14 @@ pub enum GrantSource {
     Api,
     /// The carried-over rest of another grant.
     Rollover,
+    /// A subscription, for its trial.
+    Trial,
+}
+
+impl Grant {
+    /// Whether usage at `instant` may burn it.
+    #[must_use]
+    pub fn is_good_at(&self, instant: Timestamp) -> bool {
+        self.effective_at <= instant && self.expires_at.is_none_or(|end| instant < end)
+    }
 }

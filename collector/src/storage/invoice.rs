@@ -1,13 +1,11 @@
-//! Invoices, credit grants and the ledger: what a settlement writes.
+//! Invoices, and the settlements that issue them.
 
 use async_trait::async_trait;
 use submeter_common::id::CustomerId;
 
 use super::{Page, StorageError};
 use crate::billing::{BlockedDraft, CreditNote, Invoice, InvoiceChange, InvoiceStatus, Settlement};
-use crate::credits::Grant;
-use crate::id::{CreditNoteId, EntitlementId, InvoiceId, SubscriptionId};
-use crate::ledger::Transfer;
+use crate::id::{CreditNoteId, InvoiceId, SubscriptionId};
 
 /// What became of a settlement.
 #[derive(Debug, Clone)]
@@ -15,8 +13,8 @@ use crate::ledger::Transfer;
 pub enum SettleOutcome {
     /// Written, with the invoice as issued (numbered) where there is one.
     Settled(Option<Box<Invoice>>),
-    /// The subscription is no longer at the expected period, or a grant no longer at the amount it was
-    /// read at: somebody settled first. Nothing was written; read again.
+    /// The subscription is no longer at the expected period, or the customer's ledger or a grant not as it
+    /// was read: somebody was first. Nothing was written; read again.
     Stale,
 }
 
@@ -50,13 +48,12 @@ pub struct InvoiceFilter {
     pub status: Option<InvoiceStatus>,
 }
 
-/// Keeps invoices, credit notes, grants and transfers. The paper of an issued invoice never changes.
+/// Keeps invoices and credit notes. The paper of an issued invoice never changes.
 #[async_trait]
 pub trait InvoiceStore: Send + Sync + 'static {
-    /// Writes a period's settlement whole: subscription, invoice with the next number of its year,
-    /// grants and transfers. Compare-and-set on `expected_next_period`, on the subscription's version, and on each changed grant, so that
-    /// running it twice, or from two places, settles once. A transfer whose idempotency key is known
-    /// is skipped: it was posted before.
+    /// Writes a period's settlement whole: subscription, invoice with the next number of its year, and
+    /// posting. Compare-and-set on `expected_next_period`, on the subscription's version, and on what the posting expects, so
+    /// that running it twice, or from two places, settles once.
     async fn settle(&self, settlement: Settlement) -> Result<SettleOutcome, StorageError>;
 
     /// Returns an invoice.
@@ -93,18 +90,4 @@ pub trait InvoiceStore: Send + Sync + 'static {
         filter: &InvoiceFilter,
         page: Page,
     ) -> Result<Vec<BlockedDraft>, StorageError>;
-
-    /// Returns a customer's grants, of one entitlement or of all, oldest first.
-    async fn grants(
-        &self,
-        customer: &CustomerId,
-        entitlement: Option<&EntitlementId>,
-    ) -> Result<Vec<Grant>, StorageError>;
-
-    /// Lists a customer's transfers, newest first.
-    async fn transfers(
-        &self,
-        customer: &CustomerId,
-        page: Page,
-    ) -> Result<Vec<Transfer>, StorageError>;
 }

@@ -48,6 +48,8 @@ mod frames;
 mod health;
 mod invoice;
 mod key;
+mod ledger;
+mod ledger_audit;
 mod open;
 mod outbox;
 mod payment;

@@ -1,6 +1,7 @@
 //! What the tests put into a store.
 
 use submeter_collector::billing::{InvoiceStatus, NewInvoice, Settlement};
+use submeter_collector::bookkeeping::Posting;
 use submeter_collector::catalog::{
     Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice,
 };
@@ -8,7 +9,7 @@ use submeter_collector::credits::{Grant, GrantSource};
 use submeter_collector::id::{
     EntitlementId, GrantId, InvoiceId, ProductId, SubscriptionId, TransferId,
 };
-use submeter_collector::ledger::{Account, LedgerUnit, Reference, Transfer};
+use submeter_collector::ledger::{Account, Cause, LedgerUnit, Note, Transfer};
 use submeter_collector::merge::FrameOutcome;
 use submeter_collector::money::{Currency, Decimal};
 use submeter_collector::rating::Tariff;
@@ -315,17 +316,19 @@ pub(crate) fn settlement(
         unit: LedgerUnit::Money(Currency::USD),
         debit: Account::Receivable,
         credit: Account::Revenue,
-        reference: Reference::Invoice(invoice_id.clone()),
+        cause: Cause::Invoiced {
+            invoice_id: invoice_id.clone(),
+        },
         ..transfer(&format!("invoice:{invoice_id}"), customer_name, total)
     };
     Settlement {
         subscription: after_it,
         expected_next_period: n,
         invoice: Some(invoice),
-        grants_changed: Vec::new(),
-        grants_new: Vec::new(),
-        transfers: vec![transfer],
-        messages: Vec::new(),
+        posting: Posting {
+            transfers: vec![transfer],
+            ..Posting::empty(customer(customer_name))
+        },
     }
 }
 
@@ -335,10 +338,7 @@ pub(crate) fn opening(id: &str, customer_name: &str, meters: &[&str]) -> Settlem
         subscription: subscription(id, customer_name, meters, 0),
         expected_next_period: 0,
         invoice: None,
-        grants_changed: Vec::new(),
-        grants_new: Vec::new(),
-        transfers: Vec::new(),
-        messages: Vec::new(),
+        posting: Posting::empty(customer(customer_name)),
     }
 }
 
@@ -350,12 +350,16 @@ pub(crate) fn grant(id: &str, customer_name: &str, amount: i64) -> Grant {
         source: GrantSource::Subscription,
         amount: Decimal::from(amount),
         remaining: Decimal::from(amount),
+        held: Decimal::zero(),
         expired: Decimal::zero(),
         priority: 0,
         effective_at: NEW_YEAR,
         expires_at: None,
         subscription_id: None,
         period: None,
+        parent_grant_id: None,
+        rollover_count: 0,
+        metadata: Default::default(),
         created_at: NEW_YEAR,
         updated_at: NEW_YEAR,
     }
@@ -372,6 +376,9 @@ pub(crate) fn transfer(key: &str, customer_name: &str, amount: i64) -> Transfer 
         amount: Decimal::from(amount),
         idempotency_key: key.to_owned(),
         at: NEW_YEAR,
-        reference: Reference::Grant(GrantId::from_text(key)),
+        cause: Cause::Granted {
+            grant_id: GrantId::from_text(key.trim_start_matches("grant:")),
+        },
+        note: Note::default(),
     }
 }

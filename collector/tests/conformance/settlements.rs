@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use submeter_collector::billing::{GrantChange, InvoiceStatus, Settlement};
-use submeter_collector::ledger::Account;
+use submeter_collector::billing::{InvoiceStatus, Settlement};
+use submeter_collector::bookkeeping::GrantChange;
+use submeter_collector::ledger::{Account, Cause, Transfer};
 use submeter_collector::money::Decimal;
 use submeter_collector::storage::{
-    CreateOutcome, DueCursor, InvoiceFilter, InvoiceStore, Page, SettleOutcome, Storage,
-    StorageError, SubscriptionFilter, SubscriptionStore,
+    CreateOutcome, DueCursor, EntryFilter, InvoiceFilter, InvoiceStore, LedgerStore, Page,
+    SettleOutcome, Storage, StorageError, SubscriptionFilter, SubscriptionStore,
 };
 use submeter_collector::subscription::SubscriptionStatus;
 use submeter_common::time::Timestamp;
@@ -42,6 +43,14 @@ async fn numbers(store: &impl Storage) -> Vec<String> {
         .collect()
 }
 
+async fn transfers(store: &impl Storage) -> Vec<Transfer> {
+    let entries = store
+        .entries(&customer("acme"), &EntryFilter::default(), ALL())
+        .await
+        .unwrap();
+    entries.into_iter().map(|entry| entry.transfer).collect()
+}
+
 /// A settlement that burns `burned` of a grant of 100, beside its invoice.
 fn burning(n: u32, burned: i64, left_before: i64) -> Settlement {
     let mut settlement = settlement("sub_1", "acme", &["calls"], n, 5);
@@ -54,18 +63,25 @@ fn burning(n: u32, burned: i64, left_before: i64) -> Settlement {
         ..before.clone()
     };
     settlement
+        .posting
         .grants_changed
         .push(GrantChange { before, after });
     let mut burn = transfer(&format!("burn:{n}"), "acme", burned);
     (burn.debit, burn.credit) = (Account::CreditsConsumed, Account::CreditsAvailable);
-    settlement.transfers.push(burn);
+    burn.cause = Cause::Debited {
+        grant_id: submeter_collector::id::GrantId::from_text("cgr_1"),
+    };
+    settlement.posting.transfers.push(burn);
     settlement
 }
 
 fn granting(id: &str) -> Settlement {
     let mut opening = opening(id, "acme", &["calls"]);
-    opening.grants_new.push(grant("cgr_1", "acme", 100));
-    opening.transfers.push(transfer("grant:cgr_1", "acme", 100));
+    opening.posting.grants_new.push(grant("cgr_1", "acme", 100));
+    opening
+        .posting
+        .transfers
+        .push(transfer("grant:cgr_1", "acme", 100));
     opening
 }
 
@@ -125,14 +141,7 @@ pub(crate) async fn a_period_is_settled_once<E: Engine>() {
         .unwrap()
         .unwrap();
     assert_eq!(stored, subscription("sub_1", "acme", &["calls"], 1));
-    assert_eq!(
-        store
-            .transfers(&customer("acme"), ALL())
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(transfers(&*store).await.len(), 1);
 }
 
 pub(crate) async fn settlements_from_many_places_settle_once<E: Engine>() {
@@ -162,14 +171,7 @@ pub(crate) async fn settlements_from_many_places_settle_once<E: Engine>() {
         .map(|position| format!("INV-2024-{position:06}"))
         .collect();
     assert_eq!(numbers(&*store).await, expected);
-    assert_eq!(
-        store
-            .transfers(&customer("acme"), ALL())
-            .await
-            .unwrap()
-            .len(),
-        5
-    );
+    assert_eq!(transfers(&*store).await.len(), 5);
 }
 
 pub(crate) async fn a_grant_that_changed_meanwhile_makes_it_stale<E: Engine>() {
@@ -258,13 +260,13 @@ pub(crate) async fn books_that_do_not_balance_are_refused<E: Engine>() {
     let store = engine.open();
     let _ = store.create_subscription(granting("sub_1")).await.unwrap();
     let spoil: [fn(&mut Settlement); 7] = [
-        |settlement| settlement.transfers.clear(),
-        |settlement| settlement.transfers[0].amount = Decimal::from(4_i64),
-        |settlement| settlement.transfers[1].amount = Decimal::from(29_i64),
-        |settlement| settlement.transfers[1].credit = settlement.transfers[1].debit,
-        |settlement| settlement.transfers[0].customer_id = customer("globex"),
-        |settlement| settlement.grants_changed[0].after.amount = Decimal::from(1_000_i64),
-        |settlement| settlement.grants_changed.clear(),
+        |settlement| settlement.posting.transfers.clear(),
+        |settlement| settlement.posting.transfers[0].amount = Decimal::from(4_i64),
+        |settlement| settlement.posting.transfers[1].amount = Decimal::from(29_i64),
+        |settlement| settlement.posting.transfers[1].credit = settlement.posting.transfers[1].debit,
+        |settlement| settlement.posting.transfers[0].customer_id = customer("globex"),
+        |settlement| settlement.posting.grants_changed[0].after.amount = Decimal::from(1_000_i64),
+        |settlement| settlement.posting.grants_changed.clear(),
     ];
     for (number, spoil) in spoil.into_iter().enumerate() {
         let mut closing = burning(0, 30, 100);
@@ -465,7 +467,7 @@ pub(crate) async fn settlements_survive_a_restart_and_a_kill<E: Engine>() {
             .await
             .unwrap();
         assert!(matches!(taken, CreateOutcome::MeterInUse { .. }));
-        let ledger = store.transfers(&customer("acme"), ALL()).await.unwrap();
+        let ledger = transfers(&*store).await;
         let balance = ledger
             .iter()
             .filter(|transfer| transfer.unit == transfer_unit())

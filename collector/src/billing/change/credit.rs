@@ -2,7 +2,8 @@
 
 use super::{ChangeError, InvoiceChange, cancelled};
 use crate::{
-    billing::{CreditedLine, Invoice, InvoiceStatus, NewCreditNote, booking::Book},
+    billing::{CreditedLine, Invoice, InvoiceStatus, NewCreditNote},
+    bookkeeping::Book,
     id::CreditNoteId,
     payment::Payment,
 };

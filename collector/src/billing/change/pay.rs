@@ -2,7 +2,8 @@
 
 use super::{ChangeError, InvoiceChange, PaymentChange};
 use crate::{
-    billing::{Invoice, InvoiceStatus, booking::Book, messages},
+    billing::{Invoice, InvoiceStatus, messages},
+    bookkeeping::Book,
     id::PaymentId,
     payment::{Payment, PaymentStatus},
 };

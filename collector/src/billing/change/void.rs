@@ -5,7 +5,8 @@
 
 use super::{ChangeError, InvoiceChange, cancelled};
 use crate::{
-    billing::{Invoice, InvoiceStatus, booking::Book, messages},
+    billing::{Invoice, InvoiceStatus, messages},
+    bookkeeping::Book,
     payment::Payment,
 };
 use submeter_common::Timestamp;
@@ -30,7 +31,7 @@ pub fn void(
     }
     let mut change = InvoiceChange::of(invoice);
     let mut book = Book::new(invoice.customer_id.clone(), at);
-    book.voided(&invoice.invoice_id, invoice.receivable(), invoice.currency);
+    book.withdrawn(&invoice.invoice_id, invoice.receivable(), invoice.currency);
     change.transfers = book.into_transfers();
     change.payment = cancelled(open, at);
     change.after.status = InvoiceStatus::Void;

@@ -12,8 +12,8 @@ use crate::{
     money::{Currency, Decimal},
     rating::Tariff,
     storage::{
-        AgentStore, CatalogStore, CreateOutcome, IncomingFrame, InvoiceFilter, InvoiceStore, Page,
-        SubscriptionStore, UsageStore, rocksdb::RocksStore,
+        AgentStore, CatalogStore, CreateOutcome, EntryFilter, IncomingFrame, InvoiceFilter,
+        InvoiceStore, LedgerStore, Page, SubscriptionStore, UsageStore, rocksdb::RocksStore,
     },
     subscription::{BillingAddress, Subscription, SubscriptionId},
 };
@@ -311,10 +311,12 @@ impl World {
     }
 
     pub(super) async fn transfers(&self) -> Vec<Transfer> {
-        self.store()
-            .transfers(&customer(), Page::new(0, 1000))
+        let entries = self
+            .store()
+            .entries(&customer(), &EntryFilter::default(), Page::new(0, 1000))
             .await
-            .unwrap()
+            .unwrap();
+        entries.into_iter().map(|entry| entry.transfer).collect()
     }
 
     pub(super) async fn subscription(&self, id: &SubscriptionId) -> Subscription {

@@ -5,14 +5,16 @@ use submeter_common::time::Timestamp;
 
 use super::database::{Database, Family};
 use super::key::{Index, Key, Kind};
-use super::settle;
+use super::ledger;
 use super::transaction::Transaction;
 use crate::billing::number::Series;
 use crate::billing::{CreditNote, Invoice, InvoiceChange, NewCreditNote, PaymentChange, messages};
+use crate::bookkeeping::{Posting, consistency::MoneyShown};
 use crate::id::SubscriptionId;
+use crate::money::Decimal;
 use crate::outbox::Topic;
 use crate::payment::Payment;
-use crate::storage::{ChangeOutcome, StorageError, books};
+use crate::storage::{ChangeOutcome, PostOutcome, StorageError};
 
 /// Writes a change over the invoice it was computed from.
 pub(super) fn change(
@@ -27,7 +29,6 @@ pub(super) fn change(
             "a change of the paper of {id}, which is issued"
         )));
     }
-    books::check_change(&change).map_err(|error| StorageError::Refused(error.to_string()))?;
     if !write.is_stored(Kind::Invoice, id, before)? {
         return Ok(ChangeOutcome::Stale);
     }
@@ -39,19 +40,31 @@ pub(super) fn change(
     write.put_document(Kind::Invoice, id, after)?;
     move_collection(&mut write, before, after);
     move_past_due(&mut write, before, after)?;
-    for transfer in &change.transfers {
-        settle::add_transfer(&mut write, transfer)?;
+    let posting = Posting {
+        transfers: change.transfers,
+        messages: change.messages,
+        ..Posting::empty(after.customer_id.clone())
+    };
+    if ledger::post(&mut write, posting, Some(&money_shown(before, after)))? == PostOutcome::Stale {
+        return Ok(ChangeOutcome::Stale);
     }
     let note = change.credit_note.clone();
     let note = note.map(|note| issue(&mut write, note)).transpose()?;
-    for message in change.messages {
-        write.put_message(message)?;
-    }
     if let Some(entry) = change.audit {
         write.put_audit(entry)?;
     }
     write.commit()?;
     Ok(ChangeOutcome::Changed(note))
+}
+
+/// What the invoice shows as moved: what is owed on it, and what was received.
+fn money_shown(before: &Invoice, after: &Invoice) -> MoneyShown {
+    let difference = |after: i64, before: i64| &Decimal::from(after) - &Decimal::from(before);
+    MoneyShown {
+        currency: after.currency,
+        receivable: difference(after.receivable(), before.receivable()),
+        cash: difference(after.collection.paid, before.collection.paid),
+    }
 }
 
 fn put_payment(

@@ -227,9 +227,20 @@ impl Database {
         prefix: &[u8],
         direction: Direction,
     ) -> impl Iterator<Item = Result<Entry, StorageError>> + use<'a> {
+        self.walk_between(family, prefix.to_vec(), key::behind(prefix), direction)
+    }
+
+    /// Walks all entries from `start` on whose key is before `bound`.
+    pub(super) fn walk_between<'a>(
+        &'a self,
+        family: Family,
+        start: Vec<u8>,
+        bound: Option<Vec<u8>>,
+        direction: Direction,
+    ) -> impl Iterator<Item = Result<Entry, StorageError>> + use<'a> {
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
-        if let Some(bound) = key::behind(prefix) {
+        options.set_iterate_lower_bound(start);
+        if let Some(bound) = bound {
             options.set_iterate_upper_bound(bound);
         }
         let mode = match direction {

@@ -1,17 +1,14 @@
-//! Invoices, credit notes, grants and transfers: reading them.
+//! Invoices and credit notes: reading them.
 
 use ::rocksdb::Direction;
 use async_trait::async_trait;
-use submeter_common::id::CustomerId;
 
 use super::RocksStore;
 use super::database::Database;
 use super::key::{Index, Key, Kind};
 use super::{change, draft, settle};
 use crate::billing::{BlockedDraft, CreditNote, Invoice, InvoiceChange, Settlement};
-use crate::credits::Grant;
-use crate::id::{CreditNoteId, EntitlementId, InvoiceId};
-use crate::ledger::Transfer;
+use crate::id::{CreditNoteId, InvoiceId};
 use crate::storage::{
     ChangeOutcome, CreditNoteFilter, InvoiceFilter, InvoiceStore, Page, SettleOutcome, StorageError,
 };
@@ -81,39 +78,6 @@ impl InvoiceStore for RocksStore {
             };
             let all: Vec<BlockedDraft> = database.documents(Kind::Draft)?;
             Ok(page.of(all.into_iter().filter(wanted)))
-        })
-        .await
-    }
-
-    async fn grants(
-        &self,
-        customer: &CustomerId,
-        entitlement: Option<&EntitlementId>,
-    ) -> Result<Vec<Grant>, StorageError> {
-        let prefix = Key::of_index(Index::GrantsOfCustomer).text(customer.as_str());
-        let entitlement = entitlement.cloned();
-        self.blocking(move |database| {
-            let wanted = |grant: &Grant| {
-                entitlement
-                    .as_ref()
-                    .is_none_or(|id| *id == grant.credit_entitlement_id)
-            };
-            database
-                .indexed(Kind::Grant, prefix.as_bytes(), Direction::Forward)
-                .filter(|grant: &Result<Grant, _>| grant.as_ref().map_or(true, wanted))
-                .collect()
-        })
-        .await
-    }
-
-    async fn transfers(
-        &self,
-        customer: &CustomerId,
-        page: Page,
-    ) -> Result<Vec<Transfer>, StorageError> {
-        let prefix = Key::of_index(Index::TransfersOfCustomer).text(customer.as_str());
-        self.blocking(move |database| {
-            database.indexed_page(Kind::Transfer, prefix.as_bytes(), page)
         })
         .await
     }

@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Subscription = 5,
     Invoice = 6,
     Grant = 7,
-    Transfer = 8,
+    Entry = 8,
     Agent = 9,
     ApiKey = 10,
     Audit = 11,
@@ -40,6 +40,9 @@ pub(super) enum Kind {
     CreditNote = 16,
     Payment = 17,
     Draft = 18,
+    /// A customer's balances.
+    Books = 19,
+    Reservation = 20,
 }
 
 /// Orders and look-ups over documents. The numbers are stored, too.
@@ -66,10 +69,8 @@ pub(super) enum Index {
     InvoicesOfSubscription = 9,
     /// customer, order
     GrantsOfCustomer = 10,
-    /// customer, order
-    TransfersOfCustomer = 11,
-    /// idempotency key
-    TransferByCause = 12,
+    /// customer, idempotency key: the number of the entry
+    EntryByKey = 12,
     /// number: the agent's id
     AgentNumbers = 13,
     /// name: the agent that registered last under it
@@ -86,6 +87,12 @@ pub(super) enum Index {
     PastDue = 19,
     /// customer, order
     CreditNotesOfCustomer = 20,
+    /// customer, order
+    ReservationsOfCustomer = 21,
+    /// time-out, reservation: what is still held
+    ReservationsDue = 22,
+    /// credit entitlement, customer: who was ever given such credits
+    HoldersOfEntitlement = 23,
 }
 
 /// Where the store's format version is kept.
@@ -117,6 +124,19 @@ impl Key {
         Self::with_capacity(9)
             .byte(kind as u8)
             .last(&number.to_be_bytes())
+    }
+
+    /// What all entries of a customer's ledger begin with; their numbers follow.
+    pub(super) fn of_ledger(customer: &CustomerId) -> Self {
+        Self::with_capacity(16 + customer.as_str().len())
+            .byte(Kind::Entry as u8)
+            .text(customer.as_str())
+    }
+
+    pub(super) fn entry_by_key(customer: &CustomerId, idempotency_key: &str) -> Vec<u8> {
+        Self::of_index(Index::EntryByKey)
+            .text(customer.as_str())
+            .last(idempotency_key.as_bytes())
     }
 
     pub(super) fn of_agent(id: AgentId) -> Vec<u8> {

@@ -3,13 +3,14 @@
 use super::database::Database;
 use super::draft;
 use super::key::{Index, Key, Kind};
+use super::ledger;
 use super::subscription;
 use super::transaction::Transaction;
 use crate::billing::number::Series;
-use crate::billing::{GrantChange, Invoice, NewInvoice, Settlement, messages};
-use crate::credits::Grant;
-use crate::ledger::Transfer;
-use crate::storage::{SettleOutcome, StorageError, books};
+use crate::billing::{Invoice, NewInvoice, Settlement, messages};
+use crate::bookkeeping::consistency::MoneyShown;
+use crate::money::Decimal;
+use crate::storage::{PostOutcome, SettleOutcome, StorageError};
 use crate::subscription::Subscription;
 
 /// What staging a settlement came to.
@@ -44,79 +45,29 @@ pub(super) fn settle(
     Ok(SettleOutcome::Settled(invoice))
 }
 
-/// Puts invoice, grants and transfers into the write, after checking that the books will balance.
+/// Puts invoice and posting into the write, after checking that the books will balance.
 pub(super) fn stage(
     write: &mut Transaction<'_>,
     settlement: Settlement,
 ) -> Result<Staged, StorageError> {
-    books::check(&settlement).map_err(|error| StorageError::Refused(error.to_string()))?;
-    for change in &settlement.grants_changed {
-        if !change_grant(write, change)? {
-            return Ok(Staged::Stale);
-        }
+    let shown = settlement.invoice.as_ref().map(|invoice| MoneyShown {
+        currency: invoice.currency,
+        receivable: Decimal::from(invoice.total),
+        cash: Decimal::zero(),
+    });
+    if settlement.posting.customer_id != settlement.subscription.customer_id {
+        return Err(StorageError::Refused(
+            "a posting of another customer than the subscription's".to_owned(),
+        ));
     }
-    for grant in &settlement.grants_new {
-        if !add_grant(write, grant)? {
-            return Ok(Staged::Stale);
-        }
-    }
-    for transfer in &settlement.transfers {
-        add_transfer(write, transfer)?;
+    if ledger::post(write, settlement.posting, shown.as_ref())? == PostOutcome::Stale {
+        return Ok(Staged::Stale);
     }
     let invoice = settlement
         .invoice
         .map(|new| issue(write, new))
         .transpose()?;
-    for message in settlement.messages {
-        write.put_message(message)?;
-    }
     Ok(Staged::Ready(invoice))
-}
-
-fn change_grant(write: &mut Transaction<'_>, change: &GrantChange) -> Result<bool, StorageError> {
-    let id = change.before.grant_id.as_str();
-    if !write.is_stored(Kind::Grant, id, &change.before)? {
-        return Ok(false);
-    }
-    write.put_document(Kind::Grant, id, &change.after)?;
-    Ok(true)
-}
-
-fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, StorageError> {
-    let id = grant.grant_id.as_str();
-    if write.database.document::<Grant>(Kind::Grant, id)?.is_some() {
-        return Ok(false);
-    }
-    write.put_document(Kind::Grant, id, grant)?;
-    let order = write.next_order()?;
-    write.put_index(
-        &Key::of_index(Index::GrantsOfCustomer)
-            .text(grant.customer_id.as_str())
-            .order(order),
-        id,
-    );
-    Ok(true)
-}
-
-pub(super) fn add_transfer(
-    write: &mut Transaction<'_>,
-    transfer: &Transfer,
-) -> Result<(), StorageError> {
-    let cause = Key::of_index(Index::TransferByCause).last(transfer.idempotency_key.as_bytes());
-    if write.database.looked_up(&cause)?.is_some() {
-        return Ok(());
-    }
-    let id = transfer.transfer_id.as_str();
-    write.put_document(Kind::Transfer, id, transfer)?;
-    write.put_index(&cause, id);
-    let order = write.next_order()?;
-    write.put_index(
-        &Key::of_index(Index::TransfersOfCustomer)
-            .text(transfer.customer_id.as_str())
-            .order(order),
-        id,
-    );
-    Ok(())
 }
 
 /// Gives the invoice the next number of its year. The number is taken in the same write, so that one

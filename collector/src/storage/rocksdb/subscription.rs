@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use ::rocksdb::{Direction, IteratorMode, ReadOptions};
+use ::rocksdb::Direction;
 use async_trait::async_trait;
 use submeter_common::id::MeterId;
 use submeter_common::time::Timestamp;
 
 use super::RocksStore;
 use super::codec;
-use super::database::{Database, Family, failed};
+use super::database::{Database, Family};
 use super::key::{Index, Key, Kind, behind};
 use super::settle::{self, Staged};
 use super::transaction::Transaction;
@@ -191,20 +191,11 @@ fn due(
         || Key::of_index(Index::Due).into_bytes(),
         |key| [key.as_slice(), &[0]].concat(),
     );
-    let mut options = ReadOptions::default();
-    options.set_iterate_lower_bound(start);
-    if let Some(bound) = bound {
-        options.set_iterate_upper_bound(bound);
-    }
-    let entries = database.db.iterator_cf_opt(
-        database.family(Family::Indexes),
-        options,
-        IteratorMode::Start,
-    );
-    entries
+    database
+        .walk_between(Family::Indexes, start, bound, Direction::Forward)
         .take(limit)
         .map(|entry| {
-            let (_, id) = entry.map_err(failed)?;
+            let (_, id) = entry?;
             let id =
                 std::str::from_utf8(&id).map_err(|error| codec::corrupt("due entry", error))?;
             database.named(Kind::Subscription, id)

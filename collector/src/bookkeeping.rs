@@ -1,0 +1,16 @@
+//! Bookkeeping: what is decided about credits and money, as transfers and changed documents for one atomic write.
+//!
+//! A [`Posting`] is such a write. [`Book`] writes its transfers, one for each grant that gives or gets, so that every debit
+//! names the grants it took from. [`teller`] and [`wallet`] decide what callers ask for; [`crate::billing`] what periods come
+//! to. Whoever stores a posting first lets [`consistency`] check that documents and transfers tell one story.
+//!
+//! Everything here is pure.
+
+#![deny(clippy::float_arithmetic)]
+
+mod book;
+pub mod consistency;
+mod posting;
+
+pub use book::{Book, ReservationStep};
+pub use posting::{GrantChange, Posting};
