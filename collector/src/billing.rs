@@ -26,6 +26,7 @@ mod preview;
 mod reading;
 pub mod run;
 mod settlement;
+pub mod simulation;
 
 pub use crate::id::InvoiceId;
 pub use blocked::BlockedDraft;

@@ -4,6 +4,7 @@ mod attachment;
 mod price;
 mod reply;
 mod request;
+pub(super) mod simulation;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,7 +12,7 @@ use axum::http::StatusCode;
 use submeter_common::meter::Meter;
 
 use self::reply::{ListedProduct, ProductReply};
-use self::request::{CreateRequest, UpdateRequest};
+use self::request::{CreateRequest, UpdateRequest, attach};
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;

@@ -64,8 +64,12 @@ fn reads() -> Router<ApiState> {
             get(subscriptions::history),
         )
         .route("/v1/usage", get(usage::get))
-        // Asks, and changes nothing.
+        // These ask, and change nothing.
         .route("/v1/rate", post(rate::rate))
+        .route(
+            "/v1/products/{id}/simulate",
+            post(products::simulation::post),
+        )
         .route("/v1/invoices", get(invoices::list))
         .route("/v1/invoices/{id}", get(invoices::get))
         .route("/v1/credit-notes", get(credit_notes::list))

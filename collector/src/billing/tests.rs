@@ -8,6 +8,7 @@ mod late;
 mod money;
 mod opening;
 mod oracle;
+mod simulation;
 mod standing;
 mod tariff;
 mod waiting;

@@ -87,6 +87,86 @@ fn meter() -> Value {
 }
 
 #[tokio::test]
+async fn a_simulation_names_what_cannot_be_compared() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let calls = api.counter("calls").await;
+    let plan = api.product(&[(&calls, "2", 0)]).await;
+    let path: &'static str = format!("/v1/products/{plan}/simulate").leak();
+    let good = product(0, json!([{"meter_id": calls, "price_per_unit": "3"}]));
+    let good = json!({"price": good["price"], "periods": 2});
+    check(
+        &running,
+        vec![
+            case(
+                path,
+                without(&good, "/price"),
+                422,
+                "MISSING_FIELD",
+                "price",
+            ),
+            case(
+                path,
+                with(&good, "/periods", json!(0)),
+                422,
+                "INVALID_FIELD",
+                "periods",
+            ),
+            case(
+                path,
+                with(&good, "/periods", json!(25)),
+                422,
+                "INVALID_FIELD",
+                "periods",
+            ),
+            case(
+                path,
+                with(&good, "/price/currency", json!("EUR")),
+                422,
+                "INVALID_FIELD",
+                "price.currency",
+            ),
+            case(
+                path,
+                with(&good, "/price/payment_frequency_count", json!(2)),
+                422,
+                "INVALID_FIELD",
+                "price.payment_frequency_count",
+            ),
+            case(
+                path,
+                with(&good, "/price/meters/0/price_per_unit", json!("0")),
+                422,
+                "INVALID_FIELD",
+                "price.meters[0].price_per_unit",
+            ),
+            case(
+                path,
+                with(&good, "/price/meters/0/meter_id", json!("mtr_none")),
+                400,
+                "MISSING_METER_IDS",
+                "price.meters[0].meter_id",
+            ),
+            case(
+                path,
+                with(&good, "/name", json!("x")),
+                422,
+                "UNKNOWN_FIELD",
+                "name",
+            ),
+        ],
+    )
+    .await;
+    let absent = api
+        .call(Method::POST, "/v1/products/pdt_none/simulate", &good)
+        .await;
+    assert_eq!(
+        (absent.status, absent.code()),
+        (StatusCode::NOT_FOUND, "PRODUCT_NOT_FOUND")
+    );
+}
+
+#[tokio::test]
 async fn bad_meters_are_refused() {
     let running = Running::start().await;
     let good = meter();

@@ -75,6 +75,78 @@ async fn prices_of_every_model_are_read_back_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn a_price_is_tried_on_past_usage_for_one_or_all_customers() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let meter = api.counter("calls").await;
+    let plan = api.product(&[(&meter, "2", 1000)]).await;
+    let mut agent = Agent::new(7);
+    agent.register(api).await;
+    let at = "2026-02-03T00:00:00Z";
+    let rows = vec![
+        counted("ada", &meter, at, Group::none(), 2500),
+        counted("bob", &meter, at, Group::none(), 1100),
+    ];
+    let frame = agent.seal(rows, "2026-03-10T12:00:00Z");
+    agent.send(api, frame).await.expect_success();
+    for customer in ["ada", "bob"] {
+        api.customer(customer).await;
+        let subscribed = api.subscribe(customer, &plan, "2026-02-01T00:00:00Z").await;
+        closing(&running, &subscribed).await;
+    }
+    let path = format!("/v1/products/{plan}/simulate");
+    let other = product(
+        0,
+        json!([{"meter_id": meter, "pricing": {"model": "package", "package_size": 1000, "price_per_package": 900}}]),
+    );
+    let price = &other["price"];
+    let all = api.post(&path, json!({"price": price})).await;
+    // Ada: 3000 → 3 × 900, Bob: 200 → 2 × 900.
+    assert_eq!(
+        json!([
+            all["total"]["current"],
+            all["total"]["simulated"],
+            all["total"]["difference_text"]
+        ]),
+        json!([3200, 4500, "13.00 USD"])
+    );
+    assert_eq!(all["items"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        json!([all["items"][0]["customer_id"], all["more"]]),
+        json!(["bob", false])
+    );
+    assert_eq!(all["items"][0]["periods"][0].get("simulated"), None);
+    let first = api
+        .post(&format!("{path}?page_size=1"), json!({"price": price}))
+        .await;
+    assert_eq!(
+        json!([first["total"]["current"], first["more"]]),
+        json!([200, true])
+    );
+
+    let one = api
+        .post(
+            &path,
+            json!({"price": price, "customer_id": "ada", "periods": 3}),
+        )
+        .await;
+    let period = &one["items"][0]["periods"][0];
+    let tried = &period["simulated"]["meters"][0];
+    assert_eq!(
+        json!([
+            tried["amount"],
+            tried["derivation"]["parts"][0]["tiers"][0]["packages"]
+        ]),
+        json!([2700, "3"])
+    );
+    assert_eq!(period["current"]["meters"][0]["amount"], 3000);
+    assert_eq!(
+        api.fetch(&format!("/products/{plan}")).await["price"]["meters"][0]["price_per_unit"],
+        "2"
+    );
+}
+
+#[tokio::test]
 async fn an_invoice_shows_the_steps_that_the_calculator_shows() {
     let running = Running::start().await;
     let api = &running.api;

@@ -156,7 +156,8 @@ fn check_tax_category(tax_category: &str) -> Result<(), ApiError> {
     ))
 }
 
-fn attach(
+/// Reads the credits that come with a product.
+pub(super) fn attach(
     requests: Vec<AttachmentRequest>,
     catalog: &CatalogSnapshot,
     now: Timestamp,
