@@ -15,6 +15,7 @@ use std::{
 };
 use submeter_common::Clock;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// How often it is noted that the collector serves. Short beside the absences that count, long beside a write.
 const SERVICE_NOTED_EVERY: Duration = Duration::from_secs(10);
@@ -46,6 +47,7 @@ pub async fn run<S: Storage + ?Sized>(
     config: JobsConfig,
     mut stop: watch::Receiver<bool>,
 ) {
+    let holder = Uuid::new_v4().to_string();
     let mut told = BTreeSet::new();
     let mut noted = Instant::now();
     loop {
@@ -55,7 +57,7 @@ pub async fn run<S: Storage + ?Sized>(
                 tracing::warn!(%error, "it cannot be noted that the collector serves");
             }
         }
-        match billing::close_due(&*storage, &*clock, config.completeness_wait).await {
+        match billing::close_due(&*storage, &*clock, config.completeness_wait, &holder).await {
             Ok(report) => {
                 metrics::counter!(metric::BILLING_RUNS, "outcome" => "done").increment(1);
                 metrics::counter!(metric::PERIODS_CLOSED).increment(report.closed);

@@ -21,6 +21,7 @@ pub mod credits;
 pub mod customer;
 pub mod id;
 pub mod jobs;
+mod lease;
 pub mod ledger;
 pub mod merge;
 pub mod metadata;

@@ -16,6 +16,7 @@ mod catalog;
 mod customer;
 mod health;
 mod invoice;
+mod job;
 mod key;
 mod ledger;
 mod outbox;
@@ -33,6 +34,7 @@ pub use catalog::{CatalogSnapshot, CatalogStore};
 pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};
 pub use health::{DiskRoom, HealthStore};
 pub use invoice::{ChangeOutcome, CreditNoteFilter, InvoiceFilter, InvoiceStore, SettleOutcome};
+pub use job::JobStore;
 pub use key::{KeyStore, RevokeOutcome};
 pub use ledger::{EntryFilter, LedgerStore, PostOutcome, RebuildOutcome};
 pub use outbox::OutboxStore;
@@ -88,6 +90,7 @@ pub trait Storage:
     + CustomerStore
     + HealthStore
     + InvoiceStore
+    + JobStore
     + KeyStore
     + LedgerStore
     + OutboxStore
@@ -106,6 +109,7 @@ impl<T> Storage for T where
         + CustomerStore
         + HealthStore
         + InvoiceStore
+        + JobStore
         + KeyStore
         + LedgerStore
         + OutboxStore

@@ -1,19 +1,27 @@
 //! The billing run: every due period is closed once, as soon as it is complete.
 //!
 //! The run keeps no state of its own. What is due comes from the storage, what was read is settled by compare-and-set, and a
-//! run that dies anywhere is simply followed by the next one.
+//! run that dies anywhere is simply followed by the next one. Settlements are computed side by side and written many at a
+//! time, so that one wait for the disk serves them all; each is still all there or not there at all.
 
-use super::{BillingError, BlockedDraft, Invoice, close, gather};
+use super::{BillingError, BlockedDraft, Invoice, Settlement, close, gather};
 use crate::{
     agents::Agent,
     completeness::{self, Awaited, Completeness, Service},
+    lease::Lease,
     storage::{DueCursor, SettleOutcome, Storage, StorageError},
     subscription::{Subscription, SubscriptionId, SubscriptionStatus},
 };
-use std::{collections::BTreeSet, time::Duration};
+use futures_util::future::join_all;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use submeter_common::{AgentId, Clock, Timestamp};
 
-/// Due subscriptions read at once.
+/// What the lease of the run is called.
+const LEASE_NAME: &str = "billing";
+/// Due subscriptions read, computed and settled at once: their settlements share one durable write.
 const DUE_BATCH: usize = 256;
 /// Entries that each list of the report names; the counts go on.
 const REPORT_ENTRIES_MAX: usize = 100;
@@ -33,7 +41,9 @@ pub struct RunReport {
     pub waiting: Vec<Waiting>,
     /// Periods that could not be billed.
     pub failed_count: u64,
-    /// The first of them, with the reason.
+    /// Whether another runner was at it, so that this one left it alone.
+    pub leased_elsewhere: bool,
+    /// The first of those that failed, with the reason.
     pub failed: Vec<(SubscriptionId, BillingError)>,
 }
 
@@ -48,12 +58,15 @@ pub struct Waiting {
     pub agents: Vec<AgentId>,
 }
 
-/// Closes every period that is due at the clock's now, subscription by subscription and period after period.
+/// Closes every period that is due at the clock's now, period after period of each subscription, as `holder`.
 ///
 /// A period waits until every live agent's watermark, by the current catalog, has reached its end, at most
 /// `completeness_wait` (from the subscription's creation, when that was later, and without the time in which the
 /// collector was away); after that it is closed with the missing
 /// agents named on the invoice. One that cannot be billed is reported and left open, and blocks no other.
+///
+/// The run is leased: while another holder's lease lasts it does nothing. The lease only spares work that would be done
+/// twice; that nothing is *billed* twice is the compare-and-set of each settlement, whoever computed it.
 ///
 /// # Errors
 /// Only when the storage is unavailable; what was closed before that stays closed.
@@ -61,11 +74,19 @@ pub async fn close_due<S: Storage + ?Sized>(
     storage: &S,
     clock: &dyn Clock,
     completeness_wait: Duration,
+    holder: &str,
 ) -> Result<RunReport, StorageError> {
     let now = clock.now();
     let mut due = storage.due(now, None, DUE_BATCH).await?;
     if due.is_empty() {
         return Ok(RunReport::default());
+    }
+    let mut lease = Lease::new(storage, clock, LEASE_NAME, holder);
+    if !lease.keep().await? {
+        return Ok(RunReport {
+            leased_elsewhere: true,
+            ..RunReport::default()
+        });
     }
     // Agents are read before any usage: a watermark then never promises more than the usage that is read after it. And
     // before the catalog: no agent then vouches for a meter that it could not know.
@@ -87,26 +108,14 @@ pub async fn close_due<S: Storage + ?Sized>(
             period_end: last.current_period.end,
             subscription_id: last.subscription_id.clone(),
         };
-        let mut waits = false;
-        for subscription in due {
-            waits |= run.close_all(subscription).await? == Progress::Waits;
-        }
-        if waits {
+        let waits = run.close_batch(due).await?;
+        if waits || !lease.keep().await? {
             break;
         }
         due = storage.due(now, Some(&after), DUE_BATCH).await?;
     }
+    lease.release().await?;
     Ok(run.report)
-}
-
-/// What a run could do about a due subscription.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-enum Progress {
-    /// Its oldest open period waits for agents. Periods that end later then wait for the same ones, so the run need not look
-    /// at what is due behind it.
-    Waits,
-    /// Anything else.
-    Done,
 }
 
 struct Run<'a, S: ?Sized> {
@@ -122,60 +131,114 @@ struct Run<'a, S: ?Sized> {
 }
 
 impl<S: Storage + ?Sized> Run<'_, S> {
-    /// Closes the subscription's periods in order until one is not due, has to wait, or cannot be billed.
-    async fn close_all(
-        &mut self,
-        mut subscription: Subscription,
-    ) -> Result<Progress, StorageError> {
-        if self.stuck.contains(&subscription.subscription_id) {
-            return Ok(Progress::Done);
-        }
-        let first = subscription.next_period;
-        while is_due(&subscription, self.now) {
-            let Some(missing) = self.missing_agents(&subscription) else {
-                let is_first = subscription.next_period == first;
-                self.stuck.insert(subscription.subscription_id);
-                return Ok(if is_first {
-                    Progress::Waits
-                } else {
-                    Progress::Done
-                });
-            };
-            match self.close_one(&subscription, missing).await {
-                Ok(Some(next)) => subscription = next,
-                // Somebody else settled this period; the next run sees what is left.
-                Ok(None) => return Ok(Progress::Done),
-                Err(BillingError::Storage(
-                    error @ (StorageError::Unavailable(_) | StorageError::DiskFull(_)),
-                )) => return Err(error),
-                Err(error) => {
-                    self.stuck.insert(subscription.subscription_id.clone());
-                    let draft = BlockedDraft::new(&subscription, &error, self.now);
-                    self.storage.block_draft(draft).await?;
-                    self.failed(subscription.subscription_id, error);
-                    return Ok(Progress::Done);
+    /// Closes the periods of `due` in rounds, each subscription's oldest first, until none is due, has to wait or cannot be
+    /// billed. Tells whether the oldest open period of one waits for agents: those that end later then wait for the same
+    /// ones, so the run need not look at what is due behind it.
+    async fn close_batch(&mut self, due: Vec<Subscription>) -> Result<bool, StorageError> {
+        let first: BTreeMap<SubscriptionId, u32> = due
+            .iter()
+            .map(|subscription| {
+                (
+                    subscription.subscription_id.clone(),
+                    subscription.next_period,
+                )
+            })
+            .collect();
+        let mut waits = false;
+        let mut open = due;
+        open.retain(|subscription| !self.stuck.contains(&subscription.subscription_id));
+        while !open.is_empty() {
+            let mut ready = Vec::with_capacity(open.len());
+            for subscription in open {
+                if !is_due(&subscription, self.now) {
+                    continue;
+                }
+                match self.missing_agents(&subscription) {
+                    Some(missing) => ready.push((subscription, missing)),
+                    None => {
+                        let id = subscription.subscription_id;
+                        waits |= first.get(&id) == Some(&subscription.next_period);
+                        self.stuck.insert(id);
+                    }
                 }
             }
+            open = self.close_round(ready).await?;
         }
-        Ok(Progress::Done)
+        Ok(waits)
     }
 
-    /// Settles the open period; returns the subscription afterwards, or none when it was settled meanwhile.
-    async fn close_one(
+    /// Settles the open period of each; returns what may have more to close. Of subscriptions of one customer, who may burn
+    /// the same credits, one is settled and the others are returned as they came.
+    async fn close_round(
         &mut self,
-        subscription: &Subscription,
-        missing: Vec<AgentId>,
-    ) -> Result<Option<Subscription>, BillingError> {
-        let closing = gather::gather(self.storage, subscription, missing, self.now).await?;
-        let settlement = close::close(&closing)?;
-        let next = settlement.subscription.clone();
-        match self.storage.settle(settlement).await? {
-            SettleOutcome::Settled(invoice) => {
-                self.closed(invoice.as_deref());
-                Ok(Some(next))
+        ready: Vec<(Subscription, Vec<AgentId>)>,
+    ) -> Result<Vec<Subscription>, StorageError> {
+        let mut customers = BTreeSet::new();
+        let (ready, later): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .partition(|(subscription, _)| customers.insert(subscription.customer_id.clone()));
+        let mut next: Vec<Subscription> = later.into_iter().map(|(later, _)| later).collect();
+        let (storage, now) = (self.storage, self.now);
+        let computed = ready.into_iter().map(async |(subscription, missing)| {
+            let settlement = compute(storage, &subscription, missing, now).await;
+            (subscription, settlement)
+        });
+        let mut settlements = Vec::new();
+        for (subscription, settlement) in join_all(computed).await {
+            match settlement {
+                Ok(settlement) => settlements.push(settlement),
+                Err(error) => self.block(subscription, error).await?,
             }
-            SettleOutcome::Stale => Ok(None),
         }
+        let settled: Vec<Subscription> = settlements
+            .iter()
+            .map(|settlement| settlement.subscription.clone())
+            .collect();
+        let outcomes = self.storage.settle_all(settlements).await?;
+        for (subscription, outcome) in settled.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(SettleOutcome::Settled(invoice)) => {
+                    self.closed(invoice.as_deref());
+                    next.push(subscription);
+                }
+                // Somebody else settled this period, or moved the customer's credits meanwhile: the next run reads anew.
+                Ok(SettleOutcome::Stale) => {}
+                Err(error) => self.block_as_read(&subscription, error).await?,
+            }
+        }
+        Ok(next)
+    }
+
+    /// The engine refused a settlement: says so of the period as it is stored, which stays open.
+    async fn block_as_read(
+        &mut self,
+        settled: &Subscription,
+        error: StorageError,
+    ) -> Result<(), StorageError> {
+        let stored = self.storage.subscription(&settled.subscription_id).await?;
+        match stored {
+            Some(subscription) => self.block(subscription, error.into()).await,
+            None => Err(error),
+        }
+    }
+
+    /// Keeps the draft of a period that cannot be billed, and goes on.
+    async fn block(
+        &mut self,
+        subscription: Subscription,
+        error: BillingError,
+    ) -> Result<(), StorageError> {
+        if let BillingError::Storage(
+            error @ (StorageError::Unavailable(_) | StorageError::DiskFull(_)),
+        ) = error
+        {
+            return Err(error);
+        }
+        let draft = BlockedDraft::new(&subscription, &error, self.now);
+        self.storage.block_draft(draft).await?;
+        self.stuck.insert(subscription.subscription_id.clone());
+        self.failed(subscription.subscription_id, error);
+        Ok(())
     }
 
     /// Returns the agents to name as missing, or none when the period has to wait.
@@ -223,4 +286,15 @@ impl<S: Storage + ?Sized> Run<'_, S> {
 
 fn is_due(subscription: &Subscription, now: Timestamp) -> bool {
     subscription.status == SubscriptionStatus::Active && subscription.current_period.end <= now
+}
+
+/// Computes the settlement of the open period.
+async fn compute<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    missing: Vec<AgentId>,
+    now: Timestamp,
+) -> Result<Settlement, BillingError> {
+    let closing = gather::gather(storage, subscription, missing, now).await?;
+    close::close(&closing)
 }

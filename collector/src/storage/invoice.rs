@@ -56,6 +56,16 @@ pub trait InvoiceStore: Send + Sync + 'static {
     /// that running it twice, or from two places, settles once.
     async fn settle(&self, settlement: Settlement) -> Result<SettleOutcome, StorageError>;
 
+    /// Writes many settlements, in their order and each whole or not at all, in as few durable writes as can be. One that is
+    /// stale or refused takes no other with it.
+    ///
+    /// # Errors
+    /// When the storage is unavailable: which of them were written is unknown.
+    async fn settle_all(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<SettleOutcome, StorageError>>, StorageError>;
+
     /// Returns an invoice.
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StorageError>;
 

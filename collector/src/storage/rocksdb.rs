@@ -43,10 +43,13 @@ mod codec;
 mod customer;
 mod database;
 mod disk;
+#[cfg(test)]
+mod doom;
 mod draft;
 mod frames;
 mod health;
 mod invoice;
+mod job;
 mod key;
 mod ledger;
 mod ledger_audit;
@@ -64,6 +67,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use self::database::Database;
+#[cfg(test)]
+pub(crate) use self::doom::Death;
 use self::frames::FrameQueue;
 pub use self::open::OpenError;
 use super::StorageError;

@@ -283,7 +283,7 @@ impl World {
     }
 
     pub(super) async fn run(&self) -> RunReport {
-        billing::close_due(self.store(), &self.clock, WAIT)
+        billing::close_due(self.store(), &self.clock, WAIT, "test")
             .await
             .unwrap()
     }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::codec;
 use super::disk::{self, Disk};
+use super::job::Held;
 use super::key::{self, Key, Kind};
 use super::open::{self, OpenError};
 use super::roster::Roster;
@@ -66,12 +67,17 @@ pub(super) struct Database {
     pub(super) api_keys: RwLock<HashMap<KeyHash, ApiKey>>,
     /// All agents by number.
     pub(super) roster: RwLock<Roster>,
+    /// Who is at which background work.
+    pub(super) leases: Mutex<HashMap<String, Held>>,
     /// Whether the last write failed.
     pub(super) write_failed: AtomicBool,
     /// Why only a restart helps, once that is so.
     pub(super) failure: watch::Sender<Option<String>>,
     /// The disk under it.
     pub(super) disk: Disk,
+    /// When a test lets the store die.
+    #[cfg(test)]
+    pub(super) doom: super::doom::Doom,
     // Dropped last, so that nobody else opens a database that is still closing.
     _lock: File,
 }
@@ -87,9 +93,12 @@ impl Database {
             catalog: RwLock::default(),
             api_keys: RwLock::default(),
             roster: RwLock::default(),
+            leases: Mutex::default(),
             write_failed: AtomicBool::new(false),
             failure: watch::Sender::default(),
             disk,
+            #[cfg(test)]
+            doom: super::doom::Doom::default(),
             _lock: lock,
         };
         let counters: Counters = database.meta(key::COUNTERS)?.unwrap_or_default();

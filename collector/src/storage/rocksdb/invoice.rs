@@ -20,6 +20,14 @@ impl InvoiceStore for RocksStore {
             .await
     }
 
+    async fn settle_all(
+        &self,
+        settlements: Vec<Settlement>,
+    ) -> Result<Vec<Result<SettleOutcome, StorageError>>, StorageError> {
+        self.blocking(move |database| settle::settle_all(database, settlements))
+            .await
+    }
+
     async fn invoice(&self, id: &InvoiceId) -> Result<Option<Invoice>, StorageError> {
         let id = id.clone();
         self.blocking(move |database| database.document(Kind::Invoice, id.as_str()))

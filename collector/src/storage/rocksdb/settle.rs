@@ -1,5 +1,7 @@
 //! A settlement: everything one step of billing changes, in one write.
 
+use std::collections::BTreeSet;
+
 use super::database::Database;
 use super::draft;
 use super::key::{Index, Key, Kind};
@@ -27,22 +29,97 @@ pub(super) fn settle(
     settlement: Settlement,
 ) -> Result<SettleOutcome, StorageError> {
     let mut write = Transaction::begin(database)?;
+    match close(&mut write, settlement)? {
+        Staged::Ready(invoice) => {
+            write.commit()?;
+            Ok(SettleOutcome::Settled(invoice))
+        }
+        Staged::Stale => Ok(SettleOutcome::Stale),
+    }
+}
+
+/// Closes many periods, as many as can be with one write.
+///
+/// A transaction does not see what it has collected, so the settlements of one write are of different customers. When one of
+/// them does not pass, none of that write is kept, and each is tried alone: that is rare, and then only time is lost.
+pub(super) fn settle_all(
+    database: &Database,
+    settlements: Vec<Settlement>,
+) -> Result<Vec<Result<SettleOutcome, StorageError>>, StorageError> {
+    let mut outcomes = Vec::with_capacity(settlements.len());
+    for group in of_different_customers(settlements) {
+        match settle_together(database, &group)? {
+            Some(settled) => outcomes.extend(settled.into_iter().map(Ok)),
+            None => {
+                for settlement in group {
+                    match settle(database, settlement) {
+                        Err(error @ (StorageError::Unavailable(_) | StorageError::DiskFull(_))) => {
+                            return Err(error);
+                        }
+                        outcome => outcomes.push(outcome),
+                    }
+                }
+            }
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Cuts settlements, in their order, into groups in which no customer comes twice.
+fn of_different_customers(settlements: Vec<Settlement>) -> Vec<Vec<Settlement>> {
+    let mut groups: Vec<Vec<Settlement>> = Vec::new();
+    let mut customers = BTreeSet::new();
+    for settlement in settlements {
+        let is_new = customers.insert(settlement.subscription.customer_id.clone());
+        match groups.last_mut().filter(|_| is_new) {
+            Some(group) => group.push(settlement),
+            None => {
+                customers = BTreeSet::from([settlement.subscription.customer_id.clone()]);
+                groups.push(vec![settlement]);
+            }
+        }
+    }
+    groups
+}
+
+/// Settles all of a group in one write; none when one of them does not pass, and then nothing was written.
+fn settle_together(
+    database: &Database,
+    group: &[Settlement],
+) -> Result<Option<Vec<SettleOutcome>>, StorageError> {
+    let mut write = Transaction::begin(database)?;
+    let mut settled = Vec::with_capacity(group.len());
+    for settlement in group {
+        match close(&mut write, settlement.clone()) {
+            Ok(Staged::Ready(invoice)) => settled.push(SettleOutcome::Settled(invoice)),
+            Ok(Staged::Stale) | Err(StorageError::Refused(_) | StorageError::Corrupt { .. }) => {
+                return Ok(None);
+            }
+            Err(unavailable) => return Err(unavailable),
+        }
+    }
+    write.commit()?;
+    Ok(Some(settled))
+}
+
+/// Puts a settlement into the write, if its period is still the open one.
+fn close(write: &mut Transaction<'_>, settlement: Settlement) -> Result<Staged, StorageError> {
     let after = settlement.subscription.clone();
     let id = after.subscription_id.as_str();
-    let before: Subscription = database.document(Kind::Subscription, id)?.ok_or_else(|| {
+    let stored: Option<Subscription> = write.database.document(Kind::Subscription, id)?;
+    let before = stored.ok_or_else(|| {
         StorageError::Refused(format!("a settlement of {id}, which does not exist"))
     })?;
     let is_next = before.version.checked_add(1) == Some(after.version);
     if before.next_period != settlement.expected_next_period || !is_next {
-        return Ok(SettleOutcome::Stale);
+        return Ok(Staged::Stale);
     }
-    let Staged::Ready(invoice) = stage(&mut write, settlement)? else {
-        return Ok(SettleOutcome::Stale);
-    };
-    subscription::put(&mut write, Some(&before), &after)?;
-    draft::unblock(&mut write, &after.subscription_id)?;
-    write.commit()?;
-    Ok(SettleOutcome::Settled(invoice))
+    let staged = stage(write, settlement)?;
+    if matches!(staged, Staged::Ready(_)) {
+        subscription::put(write, Some(&before), &after)?;
+        draft::unblock(write, &after.subscription_id)?;
+    }
+    Ok(staged)
 }
 
 /// Puts invoice and posting into the write, after checking that the books will balance.

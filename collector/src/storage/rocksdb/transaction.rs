@@ -185,7 +185,18 @@ impl<'a> Transaction<'a> {
         self.write()
     }
 
-    fn write(mut self) -> Result<(), StorageError> {
+    #[cfg(not(test))]
+    fn write(self) -> Result<(), StorageError> {
+        self.write_now()
+    }
+
+    #[cfg(test)]
+    fn write(self) -> Result<(), StorageError> {
+        let database = self.database;
+        database.doom.write(|| self.write_now())
+    }
+
+    fn write_now(mut self) -> Result<(), StorageError> {
         let written = self.database.db.write_opt(self.batch, &open::synced());
         self.database.note_write(&written);
         written.map_err(failed)?;
