@@ -4,24 +4,30 @@
 //! yet, credit notes and one-time terms of a first period are on neither side. What credits pay costs no money here; how many
 //! they would be is told.
 
+mod comparison;
+
+pub use comparison::{
+    ComparedPeriod, Comparison, MeterCost, PricedMeter, PricedPeriod, Simulation,
+};
+
 use super::{BillingError, base_fee, reading};
 use crate::{
     catalog::{MeterPrice, MeterPricing, UsageBasedPrice},
     credits::{CreditAttachment, burn_down::credits_for},
-    id::{ProductId, SubscriptionId},
-    money::{Decimal, MoneyError},
-    rating::{Charge, Share, allowance, flat},
+    id::ProductId,
+    money::MoneyError,
+    rating::{Share, allowance, flat},
     storage::{CatalogSnapshot, Page, Storage, StorageError, SubscriptionFilter},
     subscription::{Plan, Subscription},
 };
-use submeter_common::{CustomerId, Meter, MeterId, Period};
+use submeter_common::{CustomerId, Meter, Period};
 
 /// Subscriptions read at once.
 const SUBSCRIPTIONS_PER_PAGE: u32 = 1_000;
 
 /// What to try.
 #[derive(Clone, Debug)]
-pub struct Trial {
+pub struct Proposal {
     /// Whose subscriptions: those that are on this product now.
     pub product_id: ProductId,
     /// The other price.
@@ -34,98 +40,29 @@ pub struct Trial {
     pub periods: usize,
 }
 
-/// One page of what was tried.
-#[derive(Clone, Debug, Default)]
-pub struct Simulation {
-    /// The subscriptions that could be compared, newest first.
-    pub compared: Vec<Comparison>,
-    /// Those that could not, with the reason.
-    pub skipped: Vec<(SubscriptionId, String)>,
-    /// Whether there are more subscriptions behind this page.
-    pub more: bool,
-}
-
-/// One subscription at both prices.
-#[derive(Clone, Debug)]
-pub struct Comparison {
-    /// The subscription.
-    pub subscription_id: SubscriptionId,
-    /// Whose.
-    pub customer_id: CustomerId,
-    /// Its last closed periods, newest first; none when none is closed yet.
-    pub periods: Vec<ComparedPeriod>,
-}
-
-/// One period at both prices.
-#[derive(Clone, Debug)]
-pub struct ComparedPeriod {
-    /// The period.
-    pub period: Period,
-    /// At the subscription's own price.
-    pub current: PricedPeriod,
-    /// At the other price.
-    pub simulated: PricedPeriod,
-}
-
-/// What a period costs at one price.
-#[derive(Clone, Debug)]
-pub struct PricedPeriod {
-    /// Minor units of the fixed fee, by the share of the period that was served.
-    pub fixed_fee: i64,
-    /// One entry per priced meter, in the order of the price.
-    pub meters: Vec<PricedMeter>,
-    /// Fee and meters.
-    pub total: i64,
-}
-
-/// What one meter costs.
-#[derive(Clone, Debug)]
-pub struct PricedMeter {
-    /// The meter.
-    pub meter_id: MeterId,
-    /// Its name now.
-    pub name: String,
-    /// What it comes to.
-    pub cost: MeterCost,
-}
-
-/// How a meter would be paid.
-#[derive(Clone, Debug)]
-pub enum MeterCost {
-    /// With money.
-    Money(Box<Charge>),
-    /// With so many credits.
-    Credits {
-        /// What was used.
-        quantity: Decimal,
-        /// What it costs.
-        credits: Decimal,
-    },
-}
-
 /// Rates the usage of the subscriptions on one page again.
 ///
 /// # Errors
 /// Only when the storage is unavailable. A subscription that cannot be rated is listed with the reason.
 pub async fn simulate<S: Storage + ?Sized>(
     storage: &S,
-    trial: &Trial,
+    proposal: &Proposal,
     page: Page,
 ) -> Result<Simulation, StorageError> {
     let catalog = storage.catalog().await?;
-    let (subscriptions, more) = subscriptions(storage, trial, page).await?;
+    let (subscriptions, more) = subscriptions(storage, proposal, page).await?;
     let mut simulation = Simulation {
         more,
         ..Simulation::default()
     };
     for subscription in subscriptions {
         let id = subscription.subscription_id.clone();
-        if !is_comparable(&subscription.plan, trial) {
+        if !is_comparable(&subscription.plan, proposal) {
             let reason = "it is billed in another currency or for periods of another length";
             simulation.skipped.push((id, reason.to_owned()));
             continue;
         }
-        match compare(storage, trial, &catalog, subscription).await {
+        match compare(storage, proposal, &catalog, subscription).await {
             Ok(comparison) => simulation.compared.push(comparison),
             Err(BillingError::Storage(error)) => return Err(error),
             Err(error) => simulation.skipped.push((id, error.to_string())),
@@ -137,11 +74,11 @@ pub async fn simulate<S: Storage + ?Sized>(
 /// Returns one page of the product's subscriptions, and whether there are more.
 async fn subscriptions<S: Storage + ?Sized>(
     storage: &S,
-    trial: &Trial,
+    proposal: &Proposal,
     page: Page,
 ) -> Result<(Vec<Subscription>, bool), StorageError> {
     let filter = SubscriptionFilter {
-        customer_id: trial.customer_id.clone(),
+        customer_id: proposal.customer_id.clone(),
     };
     let wanted = page.take() + 1;
     let mut skip = page.skip();
@@ -151,7 +88,7 @@ async fn subscriptions<S: Storage + ?Sized>(
         let subscriptions = storage.subscriptions(&filter, read).await?;
         let is_last = subscriptions.len() < read.take();
         for subscription in subscriptions {
-            if subscription.plan.product_id != trial.product_id {
+            if subscription.plan.product_id != proposal.product_id {
                 continue;
             }
             if skip > 0 {
@@ -170,27 +107,27 @@ async fn subscriptions<S: Storage + ?Sized>(
 }
 
 /// Whether a plan is of the product and differs from the other price in amounts only.
-fn is_comparable(plan: &Plan, trial: &Trial) -> bool {
+fn is_comparable(plan: &Plan, proposal: &Proposal) -> bool {
     let own = plan.price.usage_based();
-    plan.product_id == trial.product_id
-        && own.currency == trial.price.currency
-        && own.payment_frequency == trial.price.payment_frequency
+    plan.product_id == proposal.product_id
+        && own.currency == proposal.price.currency
+        && own.payment_frequency == proposal.price.payment_frequency
 }
 
 async fn compare<S: Storage + ?Sized>(
     storage: &S,
-    trial: &Trial,
+    proposal: &Proposal,
     catalog: &CatalogSnapshot,
     subscription: Subscription,
 ) -> Result<Comparison, BillingError> {
     let mut periods = Vec::new();
     let mut n = subscription.next_period;
-    while periods.len() < trial.periods
+    while periods.len() < proposal.periods
         && let Some(before) = n.checked_sub(1)
     {
         n = before;
         let plan = subscription.plan_of(n);
-        if !is_comparable(plan, trial) || plan.is_trial() {
+        if !is_comparable(plan, proposal) || plan.is_trial() {
             continue;
         }
         let Some(period) = subscription.period(n)? else {
@@ -209,7 +146,7 @@ async fn compare<S: Storage + ?Sized>(
             period,
             current: priceable.priced(plan.price.usage_based(), terms).await?,
             simulated: priceable
-                .priced(&trial.price, &trial.credit_entitlements)
+                .priced(&proposal.price, &proposal.credit_entitlements)
                 .await?,
         });
     }

@@ -5,6 +5,7 @@ use submeter_common::id::{CustomerId, MeterId};
 use submeter_common::time::Timestamp;
 
 use super::super::error::ApiError;
+use super::super::pricing::PricingReply;
 use super::super::reply::BRAND_ID;
 use crate::billing::{Invoice, NewInvoice};
 use crate::catalog::{Interval, MeterPricing};
@@ -142,6 +143,9 @@ struct MeterCart {
     currency: Currency,
     free_threshold: i64,
     price_per_unit: Option<Decimal>,
+    /// Where one price per unit is not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pricing: Option<PricingReply>,
 }
 
 #[derive(Serialize)]
@@ -254,6 +258,10 @@ fn meters(subscription: &Subscription, catalog: &CatalogSnapshot) -> Vec<MeterCa
             measurement_unit: meter.measurement_unit.clone(),
             currency: subscription.currency,
             free_threshold: priced.free_threshold,
+            pricing: priced
+                .tariff()
+                .filter(|_| price_per_unit.is_none())
+                .map(PricingReply::from),
             price_per_unit,
         })
     });

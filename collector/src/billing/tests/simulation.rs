@@ -2,14 +2,14 @@
 
 use super::world::{World, at, decimal, in_tokens, per_unit};
 use crate::{
-    billing::simulation::{MeterCost, Simulation, Trial, simulate},
+    billing::simulation::{MeterCost, Proposal, Simulation, simulate},
     catalog::{Interval, Product},
     storage::Page,
 };
 use submeter_common::AggregationKind::Sum;
 
-fn trial(product: &Product, other: &Product, periods: usize) -> Trial {
-    Trial {
+fn proposal(product: &Product, other: &Product, periods: usize) -> Proposal {
+    Proposal {
         product_id: product.product_id.clone(),
         price: other.price.usage_based().clone(),
         credit_entitlements: other.credit_entitlements.clone(),
@@ -18,8 +18,8 @@ fn trial(product: &Product, other: &Product, periods: usize) -> Trial {
     }
 }
 
-async fn run(world: &World, trial: &Trial) -> Simulation {
-    simulate(world.store(), trial, Page::new(0, 10))
+async fn run(world: &World, proposal: &Proposal) -> Simulation {
+    simulate(world.store(), proposal, Page::new(0, 10))
         .await
         .unwrap()
 }
@@ -50,7 +50,7 @@ async fn past_periods_are_rated_at_both_prices_and_nothing_changes() {
     let other = vec![per_unit("calls", 50, "3"), per_unit("images", 0, "10")];
     let other = world.product(0, other, Vec::new()).await;
     let before = world.invoices().await;
-    let simulation = run(&world, &trial(&product, &other, 5)).await;
+    let simulation = run(&world, &proposal(&product, &other, 5)).await;
     assert_eq!((simulation.skipped.len(), simulation.more), (0, false));
     let [comparison] = simulation.compared.as_slice() else {
         panic!("{simulation:?}");
@@ -78,9 +78,9 @@ async fn past_periods_are_rated_at_both_prices_and_nothing_changes() {
     let of_march = 100;
     assert_eq!(billed, 500 + 300 + of_march);
     assert_eq!(world.invoices().await, before);
-    let one = run(&world, &trial(&product, &other, 1)).await;
+    let one = run(&world, &proposal(&product, &other, 1)).await;
     assert_eq!(one.compared[0].periods.len(), 1);
-    let none = run(&world, &trial(&other, &product, 1)).await;
+    let none = run(&world, &proposal(&other, &product, 1)).await;
     assert!(none.compared.is_empty(), "{none:?}");
 }
 
@@ -91,7 +91,7 @@ async fn what_credits_would_pay_is_told_in_credits() {
     let other = world
         .product(0, vec![in_tokens("calls", 50, "7")], vec![tokens])
         .await;
-    let simulation = run(&world, &trial(&product, &other, 1)).await;
+    let simulation = run(&world, &proposal(&product, &other, 1)).await;
     let february = &simulation.compared[0].periods[0];
     assert_eq!((february.current.total, february.simulated.total), (500, 0));
     let MeterCost::Credits { credits, quantity } = &february.simulated.meters[0].cost else {
@@ -103,14 +103,14 @@ async fn what_credits_would_pay_is_told_in_credits() {
 #[tokio::test]
 async fn subscriptions_that_cannot_be_compared_are_named() {
     let (world, product) = two_months().await;
-    let mut yearly = trial(&product, &product, 1);
+    let mut yearly = proposal(&product, &product, 1);
     yearly.price.payment_frequency.interval = Interval::Year;
     let simulation = run(&world, &yearly).await;
     assert_eq!(
         (simulation.compared.len(), simulation.skipped.len()),
         (0, 1)
     );
-    let mut dear = trial(&product, &product, 1);
+    let mut dear = proposal(&product, &product, 1);
     dear.price.fixed_price = i64::MAX;
     let simulation = run(&world, &dear).await;
     assert!(simulation.skipped[0].1.contains("beyond"), "{simulation:?}");
