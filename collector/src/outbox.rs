@@ -63,6 +63,15 @@ pub enum Topic {
     /// What was past due is settled.
     #[serde(rename = "subscription.recovered")]
     SubscriptionRecovered,
+    /// A change of plan was agreed on.
+    #[serde(rename = "subscription.plan_changed")]
+    SubscriptionPlanChanged,
+    /// An end was agreed on.
+    #[serde(rename = "subscription.cancelled")]
+    SubscriptionCancelled,
+    /// Something agreed on was taken back, or what is attached was changed.
+    #[serde(rename = "subscription.updated")]
+    SubscriptionUpdated,
     /// Usage or spend of a period reached a mark.
     #[serde(rename = "usage.threshold_reached")]
     ThresholdReached,
@@ -107,6 +116,9 @@ impl Topic {
             Self::PaymentFailed => "payment.failed",
             Self::SubscriptionPastDue => "subscription.past_due",
             Self::SubscriptionRecovered => "subscription.recovered",
+            Self::SubscriptionPlanChanged => "subscription.plan_changed",
+            Self::SubscriptionCancelled => "subscription.cancelled",
+            Self::SubscriptionUpdated => "subscription.updated",
             Self::ThresholdReached => "usage.threshold_reached",
             Self::AgentSilent => "agent.silent",
         }
@@ -122,6 +134,9 @@ mod tests {
     #[test]
     fn a_topic_is_stored_under_the_name_that_receivers_see() {
         for topic in [
+            Topic::SubscriptionPlanChanged,
+            Topic::SubscriptionCancelled,
+            Topic::SubscriptionUpdated,
             Topic::InvoiceIssued,
             Topic::InvoicePaid,
             Topic::InvoiceVoided,

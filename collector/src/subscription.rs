@@ -7,6 +7,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod change;
+pub mod messages;
 pub mod period;
 pub mod plan;
 pub mod proration;
@@ -205,11 +206,23 @@ impl Subscription {
         Ok(())
     }
 
+    /// Returns the subscription as it stands at `now`: with the period that runs then, though periods before it may still
+    /// have to be closed.
+    ///
+    /// # Errors
+    /// [`OutOfCalendar`] when it lies beyond the year 9999.
+    pub fn as_of(mut self, now: Timestamp) -> Result<Self, OutOfCalendar> {
+        while self.status == SubscriptionStatus::Active && self.current_period.end <= now {
+            self.advance()?;
+        }
+        Ok(self)
+    }
+
     /// Notes a change, and computes what is cached again.
     ///
     /// # Errors
     /// [`OutOfCalendar`] when the open period lies beyond the year 9999.
-    fn touch(&mut self, now: Timestamp) -> Result<(), OutOfCalendar> {
+    pub fn touch(&mut self, now: Timestamp) -> Result<(), OutOfCalendar> {
         if let Some(period) = self.period(self.next_period)? {
             self.current_period = period;
         }

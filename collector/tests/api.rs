@@ -14,6 +14,8 @@ mod door;
 mod frames;
 #[path = "api/invoices.rs"]
 mod invoices;
+#[path = "api/plans.rs"]
+mod plans;
 #[path = "api/pricing.rs"]
 mod pricing;
 #[path = "api/running.rs"]

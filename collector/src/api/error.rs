@@ -20,6 +20,7 @@ use crate::auth::Scope;
 use crate::billing::{BillingError, ChangeError, OpeningError};
 use crate::catalog::{CatalogError, CatalogErrorKind};
 use crate::storage::StorageError;
+use crate::subscription;
 use crate::telemetry::{DISK_BUDGET, metric};
 
 /// Tells the official SDKs, which retry every 409, that this one will not go away.
@@ -272,6 +273,32 @@ impl From<ChangeError> for ApiError {
             }
             ChangeError::Answered(_) => ApiError::conflict("PAYMENT_ANSWERED", error.to_string()),
         }
+    }
+}
+
+impl From<subscription::change::ChangeError> for ApiError {
+    fn from(error: subscription::change::ChangeError) -> Self {
+        use subscription::change::ChangeError as Refused;
+
+        let invalid = StatusCode::UNPROCESSABLE_ENTITY;
+        let code = match &error {
+            Refused::Invalid { field, .. } => {
+                return ApiError::of_field(invalid, "INVALID_FIELD", *field, &error);
+            }
+            Refused::ArchivedProduct => {
+                let status = StatusCode::BAD_REQUEST;
+                return ApiError::of_field(status, "PRODUCT_ARCHIVED", "product_id", &error);
+            }
+            Refused::Calendar(_) => {
+                return ApiError::of_field(invalid, "INVALID_FIELD", "product_id", &error);
+            }
+            Refused::Ended => "SUBSCRIPTION_ENDED",
+            Refused::Cancelled(_) => "SUBSCRIPTION_CANCELLED",
+            Refused::Pending { .. } => "PLAN_CHANGE_PENDING",
+            Refused::NothingToTakeBack(_) => "NOTHING_TO_TAKE_BACK",
+            Refused::TooManyPlans => "TOO_MANY_PLAN_CHANGES",
+        };
+        ApiError::conflict(code, error.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ mod change;
 mod reply;
 
 pub(super) use change::{credit, pay, void};
-pub(super) use reply::InvoiceReply;
+pub(super) use reply::{InvoiceReply, LineReply};
 
 use axum::Json;
 use axum::extract::{Path, State};

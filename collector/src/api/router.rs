@@ -63,6 +63,14 @@ fn reads() -> Router<ApiState> {
             "/subscriptions/{id}/usage-history",
             get(subscriptions::history),
         )
+        .route(
+            "/subscriptions/{id}/change-plan/preview",
+            post(subscriptions::preview),
+        )
+        .route(
+            "/v1/subscriptions/{id}/cancel/preview",
+            post(subscriptions::of_cancel),
+        )
         .route("/v1/usage", get(usage::get))
         // These ask, and change nothing.
         .route("/v1/rate", post(rate::rate))
@@ -111,6 +119,15 @@ fn writes() -> Router<ApiState> {
         .route("/customers", post(customers::create))
         .route("/customers/{id}", patch(customers::update))
         .route("/subscriptions", post(subscriptions::create))
+        .route("/subscriptions/{id}", patch(subscriptions::update))
+        .route(
+            "/subscriptions/{id}/change-plan",
+            post(subscriptions::change),
+        )
+        .route(
+            "/subscriptions/{id}/change-plan/scheduled",
+            delete(subscriptions::take_back),
+        )
         .route("/v1/invoices/{id}/pay", post(invoices::pay))
         .route("/v1/invoices/{id}/void", post(invoices::void))
         .route("/v1/invoices/{id}/credit-notes", post(invoices::credit))

@@ -1,16 +1,23 @@
 //! `/subscriptions`: what customers have bought, since when, and what it came to.
 
+mod change_plan;
 mod country;
 mod history;
+mod preview;
 mod reply;
 mod request;
+mod standing;
+mod update;
 
 use axum::Json;
 use axum::extract::{Path, State};
 
+pub(super) use self::change_plan::{change, preview, take_back};
 pub(super) use self::history::history;
+pub(super) use self::preview::of_cancel;
 use self::reply::{CreatedReply, Details, SubscriptionReply};
 use self::request::{CreateRequest, Subscriber};
+pub(super) use self::update::update;
 use super::access::Caller;
 use super::body::JsonBody;
 use super::error::ApiError;
@@ -21,9 +28,11 @@ use super::{customers, products};
 use crate::billing::{self, NewSubscription};
 use crate::customer::Customer;
 use crate::id::SubscriptionId;
-use crate::storage::{CreateOutcome, SubscriptionFilter};
+use crate::outbox::NewMessage;
+use crate::storage::{CreateOutcome, SubscriptionFilter, SubscriptionOutcome};
 use crate::subscription::{Subscription, SubscriptionStatus};
-use submeter_common::id::CustomerId;
+use submeter_common::id::{CustomerId, MeterId};
+use submeter_common::time::Timestamp;
 
 /// `POST /subscriptions`. With a start in the past, periods that are over are invoiced by the next billing run.
 pub(super) async fn create(
@@ -73,11 +82,7 @@ pub(super) async fn create(
             meter_id,
             subscription_id,
         } => {
-            let message = format!(
-                "the customer's subscription {subscription_id} bills the meter {meter_id} already: \
-                 no usage is billed twice"
-            );
-            return Err(ApiError::conflict("METER_ALREADY_SUBSCRIBED", message));
+            return Err(meter_in_use(&meter_id, &subscription_id));
         }
         CreateOutcome::Conflict => {
             return Err(ApiError::concurrent_change(
@@ -113,10 +118,11 @@ pub(super) async fn list(
         .storage
         .subscriptions(&SubscriptionFilter { customer_id }, page)
         .await?;
+    let now = state.now();
     let mut items = Vec::with_capacity(subscriptions.len());
     for subscription in subscriptions {
         let customer = customer_of(&state, &subscription).await?;
-        items.push(SubscriptionReply::new(subscription, customer, None)?);
+        items.push(SubscriptionReply::new(subscription, customer, None, now)?);
     }
     Ok(Json(Items::new(items)))
 }
@@ -129,6 +135,21 @@ pub(super) async fn get(
     let subscription = find(&state, &id).await?;
     let customer = customer_of(&state, &subscription).await?;
     let now = state.now();
+    let details = details_of(&state, &subscription, now).await?;
+    Ok(Json(SubscriptionReply::new(
+        subscription,
+        customer,
+        Some(details),
+        now,
+    )?))
+}
+
+/// Reads what only the reply about one subscription has.
+async fn details_of(
+    state: &ApiState,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<Details, ApiError> {
     let catalog = state.storage.catalog().await?;
     let grants = state
         .storage
@@ -137,18 +158,54 @@ pub(super) async fn get(
     let burns_credits = !subscription.plan.credit_entitlements.is_empty();
     let preview = match subscription.status {
         SubscriptionStatus::Active if burns_credits => {
-            Some(billing::preview(&*state.storage, &subscription, now).await?)
+            Some(billing::preview(&*state.storage, subscription, now).await?)
         }
         SubscriptionStatus::Active
         | SubscriptionStatus::Expired
         | SubscriptionStatus::Cancelled => None,
     };
-    let details = Details::new(&subscription, &catalog, &grants, preview.as_ref(), now);
-    Ok(Json(SubscriptionReply::new(
-        subscription,
-        customer,
-        Some(details),
-    )?))
+    let shown = subscription
+        .clone()
+        .as_of(now)
+        .map_err(ApiError::internal)?;
+    Ok(Details::new(
+        &shown,
+        &catalog,
+        &grants,
+        preview.as_ref(),
+        now,
+    ))
+}
+
+/// Writes a change over what was read, with its message.
+async fn write(
+    state: &ApiState,
+    before: &Subscription,
+    after: &Subscription,
+    message: NewMessage,
+) -> Result<(), ApiError> {
+    let id = before.subscription_id.as_str();
+    match state
+        .storage
+        .change_subscription(before, after, message)
+        .await?
+    {
+        SubscriptionOutcome::Changed => Ok(()),
+        SubscriptionOutcome::Conflict => Err(ApiError::concurrent_change("subscription", id)),
+        SubscriptionOutcome::MeterInUse {
+            meter_id,
+            subscription_id,
+        } => Err(meter_in_use(&meter_id, &subscription_id)),
+    }
+}
+
+/// 409: two subscriptions of a customer would bill the same usage.
+fn meter_in_use(meter_id: &MeterId, subscription_id: &SubscriptionId) -> ApiError {
+    let message = format!(
+        "the customer's subscription {subscription_id} bills the meter {meter_id} in the same time: \
+         no usage is billed twice"
+    );
+    ApiError::conflict("METER_ALREADY_SUBSCRIBED", message)
 }
 
 /// Finds a subscription or answers 404.

@@ -9,6 +9,7 @@ mod late;
 mod money;
 mod opening;
 mod oracle;
+mod plans;
 mod simulation;
 mod standing;
 mod tariff;

@@ -7,6 +7,7 @@ use submeter_common::time::Timestamp;
 use super::{Page, StorageError};
 use crate::billing::{Invoice, Settlement};
 use crate::id::SubscriptionId;
+use crate::outbox::NewMessage;
 use crate::subscription::Subscription;
 
 /// What became of a new subscription.
@@ -61,12 +62,13 @@ pub trait SubscriptionStore: Send + Sync + 'static {
     async fn create_subscription(&self, opening: Settlement)
     -> Result<CreateOutcome, StorageError>;
 
-    /// Writes a subscription over the one that was read before, after checking in the same critical section that no meter
+    /// Writes a subscription and the message of its change over the one that was read before, after checking in the same critical section that no meter
     /// would be billed twice. Periods are closed by a settlement, not by this.
     async fn change_subscription(
         &self,
         before: &Subscription,
         after: &Subscription,
+        message: NewMessage,
     ) -> Result<SubscriptionOutcome, StorageError>;
 
     /// Returns a subscription.

@@ -111,7 +111,7 @@ impl From<Period> for PeriodReply {
 
 /// One line: every number on the way to its amount.
 #[derive(Serialize)]
-struct LineReply {
+pub(in super::super) struct LineReply {
     kind: LineKind,
     description: String,
     service_period: PeriodReply,

@@ -7,6 +7,7 @@ use submeter_common::time::Timestamp;
 use super::super::error::ApiError;
 use super::super::pricing::PricingReply;
 use super::super::reply::BRAND_ID;
+use super::standing::Standing;
 use crate::billing::{Invoice, NewInvoice};
 use crate::catalog::{Interval, MeterPricing};
 use crate::credits::{CreditAttachment, Grant, OverageBehavior};
@@ -99,7 +100,6 @@ pub(in super::super) struct SubscriptionReply {
     product_id: ProductId,
     product_name: String,
     quantity: u32,
-    status: SubscriptionStatus,
     currency: Currency,
     recurring_pre_tax_amount: i64,
     tax_inclusive: bool,
@@ -109,13 +109,10 @@ pub(in super::super) struct SubscriptionReply {
     subscription_period_interval: Interval,
     /// Start of the first period.
     start_date: Timestamp,
-    previous_billing_date: Timestamp,
-    next_billing_date: Timestamp,
-    expires_at: Timestamp,
-    cancel_at_next_billing_date: bool,
+    #[serde(flatten)]
+    standing: Standing,
     has_payment_method: bool,
     on_demand: bool,
-    trial_period_days: u32,
     addons: Nothing,
     discounts: Nothing,
     billing: BillingAddress,
@@ -179,14 +176,16 @@ struct CreditCart {
 }
 
 impl SubscriptionReply {
-    /// Writes a subscription with its customer as it is now.
+    /// Writes a subscription as of `now`, with its customer as it is.
     pub(super) fn new(
         subscription: Subscription,
         customer: Customer,
         details: Option<Details>,
+        now: Timestamp,
     ) -> Result<Self, ApiError> {
+        let subscription = subscription.as_of(now).map_err(ApiError::internal)?;
         let recurring_pre_tax_amount = recurring_amount(&subscription)?;
-        let expires_at = subscription.ends_at();
+        let standing = Standing::of(&subscription, now);
         let price = subscription.plan.price.usage_based();
         Ok(Self {
             brand_id: BRAND_ID,
@@ -201,16 +200,11 @@ impl SubscriptionReply {
             product_id: subscription.plan.product_id,
             product_name: subscription.plan.product_name,
             quantity: subscription.plan.quantity,
-            status: subscription.status,
             currency: subscription.currency,
             start_date: subscription.starts_at,
-            previous_billing_date: subscription.current_period.start,
-            next_billing_date: subscription.current_period.end,
-            expires_at,
-            cancel_at_next_billing_date: false,
+            standing,
             has_payment_method: false,
             on_demand: false,
-            trial_period_days: 0,
             addons: [],
             discounts: [],
             billing: subscription.billing,

@@ -70,7 +70,7 @@ pub(in super::super) struct CreateRequest {
 /// Where the customer is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AddressRequest {
+pub(super) struct AddressRequest {
     country: String,
     city: Option<String>,
     state: Option<String>,
@@ -126,16 +126,15 @@ impl CustomerRequest {
     }
 }
 
-impl CreateRequest {
+impl AddressRequest {
     /// Checks and takes the address.
-    pub(super) fn address(&mut self) -> Result<BillingAddress, ApiError> {
-        let address = &mut self.billing;
-        country::check("billing.country", &address.country)?;
+    pub(super) fn take(&mut self) -> Result<BillingAddress, ApiError> {
+        country::check("billing.country", &self.country)?;
         let parts = [
-            ("billing.city", &address.city),
-            ("billing.state", &address.state),
-            ("billing.street", &address.street),
-            ("billing.zipcode", &address.zipcode),
+            ("billing.city", &self.city),
+            ("billing.state", &self.state),
+            ("billing.street", &self.street),
+            ("billing.zipcode", &self.zipcode),
         ];
         for (field, part) in parts {
             // Forms send empty parts; they say nothing and are no mistake.
@@ -144,12 +143,19 @@ impl CreateRequest {
             }
         }
         Ok(BillingAddress {
-            country: std::mem::take(&mut address.country),
-            city: address.city.take(),
-            state: address.state.take(),
-            street: address.street.take(),
-            zipcode: address.zipcode.take(),
+            country: std::mem::take(&mut self.country),
+            city: self.city.take(),
+            state: self.state.take(),
+            street: self.street.take(),
+            zipcode: self.zipcode.take(),
         })
+    }
+}
+
+impl CreateRequest {
+    /// Checks and takes the address.
+    pub(super) fn address(&mut self) -> Result<BillingAddress, ApiError> {
+        self.billing.take()
     }
 
     /// Takes how periods fall.

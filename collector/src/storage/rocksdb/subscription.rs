@@ -15,6 +15,7 @@ use super::settle::{self, Staged};
 use super::transaction::Transaction;
 use crate::billing::Settlement;
 use crate::id::SubscriptionId;
+use crate::outbox::NewMessage;
 use crate::storage::{
     CreateOutcome, DueCursor, Page, StorageError, SubscriptionFilter, SubscriptionOutcome,
     SubscriptionStore,
@@ -35,9 +36,10 @@ impl SubscriptionStore for RocksStore {
         &self,
         before: &Subscription,
         after: &Subscription,
+        message: NewMessage,
     ) -> Result<SubscriptionOutcome, StorageError> {
         let (before, after) = (before.clone(), after.clone());
-        self.blocking(move |database| change(database, &before, &after))
+        self.blocking(move |database| change(database, &before, &after, message))
             .await
     }
 
@@ -111,6 +113,7 @@ fn change(
     database: &Database,
     before: &Subscription,
     after: &Subscription,
+    message: NewMessage,
 ) -> Result<SubscriptionOutcome, StorageError> {
     let mut write = Transaction::begin(database)?;
     let id = before.subscription_id.as_str();
@@ -130,6 +133,7 @@ fn change(
     }
     put(&mut write, Some(before), after)?;
     note_meters(&mut write, after);
+    write.put_message(message)?;
     write.commit()?;
     Ok(SubscriptionOutcome::Changed)
 }
