@@ -53,6 +53,14 @@ pub enum BillingError {
     /// An amount does not fit; a person has to look.
     #[error(transparent)]
     Money(#[from] MoneyError),
+    /// What a meter comes to does not fit an amount; a person has to look.
+    #[error("meter {meter_id}: {error}")]
+    Rating {
+        /// The meter.
+        meter_id: MeterId,
+        /// Why it cannot be rated.
+        error: MoneyError,
+    },
     /// A date does not exist; a person has to look.
     #[error(transparent)]
     Calendar(#[from] OutOfCalendar),
@@ -70,6 +78,16 @@ pub enum BillingError {
     /// The subscription burns credits that it does not attach; a person has to look.
     #[error("the subscription burns credits of {0}, which it does not attach")]
     UnattachedCredits(crate::credits::EntitlementId),
+}
+
+impl BillingError {
+    /// Names the meter that cannot be rated.
+    fn rating(meter_id: &MeterId) -> impl FnOnce(MoneyError) -> Self {
+        |error| Self::Rating {
+            meter_id: meter_id.clone(),
+            error,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -303,11 +303,21 @@ impl From<subscription::change::ChangeError> for ApiError {
 }
 
 impl From<BillingError> for ApiError {
-    /// Requests only ask for previews: what cannot be computed is a fault to look at, not the caller's.
+    /// Requests only ask for previews. What usage and price make impossible to bill stays so until somebody changes it, as the
+    /// draft of the period says, too; what contradicts the catalog is a fault.
     fn from(error: BillingError) -> Self {
         match error {
             BillingError::Storage(error) => error.into(),
-            other => ApiError::internal(other),
+            BillingError::Money(_)
+            | BillingError::Rating { .. }
+            | BillingError::Usage { .. }
+            | BillingError::Calendar(_) => ApiError::conflict(
+                "CANNOT_BE_BILLED",
+                format!("the open period cannot be billed as it stands: {error}"),
+            ),
+            BillingError::UnknownMeter(_) | BillingError::UnattachedCredits(_) => {
+                ApiError::internal(error)
+            }
         }
     }
 }

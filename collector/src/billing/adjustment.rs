@@ -72,7 +72,7 @@ pub(super) fn lines(
         let line = match &price.pricing {
             MeterPricing::Money { tariff } => {
                 let served = base_fee::share(&closing.subscription, late.n)?;
-                correction.money(tariff, served)?
+                correction.money(tariff, served)
             }
             MeterPricing::Credits {
                 credit_entitlement_id,
@@ -82,9 +82,10 @@ pub(super) fn lines(
                 let terms = plan
                     .credit_terms(credit_entitlement_id)
                     .ok_or_else(unattached)?;
-                correction.credits(closing, draft, terms, meter_units_per_credit)?
+                correction.credits(closing, draft, terms, meter_units_per_credit)
             }
-        };
+        }
+        .map_err(BillingError::rating(&price.meter_id))?;
         if let Some(line) = line {
             draft.billed.add(&line);
             lines.push(line);

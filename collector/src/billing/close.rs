@@ -222,7 +222,9 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
                 }
             }
             MeterPricing::Money { tariff } => {
-                let charge = total.charge(tariff, price.free_threshold, served)?;
+                let charge = total
+                    .charge(tariff, price.free_threshold, served)
+                    .map_err(BillingError::rating(&price.meter_id))?;
                 // A flat part and a minimum are owed without usage, too.
                 if is_used || charge.amount != 0 {
                     lines.push(line::usage(&reading.meter, period, total, charge));
@@ -243,7 +245,8 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
                 if is_trial {
                     used.overage_billed = Decimal::zero();
                 }
-                let overage = line::credit_overage(&reading.meter, period, &used, terms)?;
+                let overage = line::credit_overage(&reading.meter, period, &used, terms)
+                    .map_err(BillingError::rating(&price.meter_id))?;
                 let free = allowance::divide(&total.quantity, price.free_threshold);
                 lines.push(line::credits(&reading.meter, period, total, free, used));
                 lines.extend(overage);

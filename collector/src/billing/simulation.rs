@@ -209,7 +209,9 @@ impl<S: Storage + ?Sized> Priceable<'_, S> {
         let reading = reading::read(self.storage, customer, (meter, price), self.period).await?;
         match &price.pricing {
             MeterPricing::Money { tariff } => {
-                let charge = reading.charge(tariff, price.free_threshold, self.served)?;
+                let charge = reading
+                    .charge(tariff, price.free_threshold, self.served)
+                    .map_err(BillingError::rating(&meter.id))?;
                 Ok(MeterCost::Money(Box::new(charge)))
             }
             MeterPricing::Credits {

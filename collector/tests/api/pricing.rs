@@ -147,6 +147,43 @@ async fn a_price_is_tried_on_past_usage_for_one_or_all_customers() {
 }
 
 #[tokio::test]
+async fn an_amount_that_no_invoice_can_hold_is_told_with_its_meter() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let meter = api.counter("calls").await;
+    let pricing = json!({"model": "per_unit", "price_per_unit": "1", "fixed_price": i64::MAX});
+    let meters = json!([{"meter_id": meter, "pricing": pricing}]);
+    let plan = api
+        .create("/products", product(0, meters), "product_id")
+        .await;
+    let mut agent = Agent::new(7);
+    agent.register(api).await;
+    let rows = vec![counted(
+        "ada",
+        &meter,
+        "2026-03-03T00:00:00Z",
+        Group::none(),
+        1,
+    )];
+    let frame = agent.seal(rows, "2026-03-10T12:00:00Z");
+    agent.send(api, frame).await.expect_success();
+    api.customer("ada").await;
+    let subscribed = api.subscribe("ada", &plan, "2026-03-01T00:00:00Z").await;
+    let reply = api
+        .get(&format!("/subscriptions/{subscribed}/usage-history"))
+        .await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code()),
+        (409, "CANNOT_BE_BILLED")
+    );
+    let message = reply.body["message"].as_str().unwrap();
+    assert!(
+        message.contains(&meter) && message.contains("9223372036854775807"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn an_invoice_shows_the_steps_that_the_calculator_shows() {
     let running = Running::start().await;
     let api = &running.api;

@@ -181,7 +181,7 @@ async fn a_period_that_cannot_be_billed_stays_open_and_blocks_no_other() {
     let report = world.run_at("2025-02-01").await;
     assert_eq!((report.closed, report.failed_count), (1, 1));
     assert!(
-        matches!(&report.failed[0], (id, BillingError::Money(_)) if *id == stuck.subscription_id)
+        matches!(&report.failed[0], (id, BillingError::Rating { .. }) if *id == stuck.subscription_id)
     );
     assert_eq!(world.invoices().await.len(), 1);
     assert_eq!(
