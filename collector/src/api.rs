@@ -34,6 +34,7 @@ mod state;
 mod subscriptions;
 mod trusted_keys;
 mod usage;
+mod verify;
 
 pub use error::ApiError;
 pub(crate) use rate::rate_json;

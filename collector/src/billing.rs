@@ -15,6 +15,7 @@ pub mod change;
 mod close;
 mod credit_lines;
 mod credit_note;
+pub mod explain;
 mod gather;
 pub mod history;
 pub mod invoice;
@@ -27,6 +28,7 @@ mod reading;
 pub mod run;
 mod settlement;
 pub mod simulation;
+pub mod verify;
 
 pub use crate::id::InvoiceId;
 pub use blocked::BlockedDraft;

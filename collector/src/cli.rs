@@ -4,6 +4,7 @@ mod agents;
 mod check_config;
 mod client;
 mod completions;
+mod explain;
 mod import;
 mod invoices;
 mod keys;
@@ -13,6 +14,7 @@ mod serve;
 mod steps;
 mod table;
 mod usage;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +55,12 @@ enum Command {
     /// Show invoices, and how each line came about.
     #[command(subcommand)]
     Invoices(invoices::Command),
+    /// Explain an invoice line by line, down to tiers, grants, usage by day and hour, and frames.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
+    /// Derive every issued invoice again from stored usage and prices, and add up ledgers and receipts.
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
     /// Show what a customer used.
     Usage(usage::UsageArgs),
     /// Show agents, and retire those that will not come back.
@@ -115,6 +123,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::CheckConfig(settings) => check_config::run(&settings),
         Command::Keys(command) => told(keys::run(command)),
         Command::Invoices(command) => told(invoices::run(command)),
+        Command::Explain(arguments) => told(explain::run(arguments)),
+        Command::Verify(arguments) => told(verify::run(arguments)),
         Command::Usage(arguments) => told(usage::run(arguments)),
         Command::Agents(command) => told(agents::run(command)),
         Command::Import(arguments) => told(import::run(arguments)),

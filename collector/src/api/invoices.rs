@@ -1,9 +1,11 @@
 //! `/v1/invoices`: what was issued, every line with its whole derivation; paying it, taking it back, withdrawing it.
 
 mod change;
+mod explain;
 mod reply;
 
 pub(super) use change::{credit, pay, void};
+pub(super) use explain::explain;
 pub(super) use reply::{InvoiceReply, LineReply};
 
 use axum::Json;

@@ -11,6 +11,7 @@ use super::state::ApiState;
 use super::{
     agents, audit, bundles, completeness, credit_entitlements, credit_notes, customers, health,
     invoices, keys, meters, outbox, payments, products, rate, subscriptions, trusted_keys, usage,
+    verify,
 };
 use crate::auth::Scope;
 
@@ -80,6 +81,8 @@ fn reads() -> Router<ApiState> {
         )
         .route("/v1/invoices", get(invoices::list))
         .route("/v1/invoices/{id}", get(invoices::get))
+        .route("/v1/invoices/{id}/explain", get(invoices::explain))
+        .route("/v1/verify", get(verify::get))
         .route("/v1/credit-notes", get(credit_notes::list))
         .route("/v1/credit-notes/{id}", get(credit_notes::get))
         .route("/v1/payments", get(payments::list))

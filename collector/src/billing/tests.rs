@@ -13,5 +13,6 @@ mod plans;
 mod simulation;
 mod standing;
 mod tariff;
+mod verify;
 mod waiting;
 mod world;

@@ -273,7 +273,7 @@ fn period(line: &Value, edge: &str) -> String {
 }
 
 /// Minor units for people; as they came when the currency is not known here.
-fn money(minor: &Value, currency: &Value) -> String {
+pub(super) fn money(minor: &Value, currency: &Value) -> String {
     let known = currency
         .as_str()
         .and_then(|code| Currency::parse(code).ok());

@@ -1,7 +1,7 @@
 //! Agents: who sends, how far each one is.
 
 use async_trait::async_trait;
-use submeter_common::id::AgentId;
+use submeter_common::id::{AgentId, Digest};
 use submeter_common::protocol::{Position, RegisterRequest, RegisterStatus};
 use submeter_common::time::Timestamp;
 
@@ -68,6 +68,9 @@ pub trait AgentStore: Send + Sync + 'static {
 
     /// Returns an agent.
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError>;
+
+    /// Returns the digest of an applied frame, while it is kept.
+    async fn frame_digest(&self, id: AgentId, seq: u64) -> Result<Option<Digest>, StorageError>;
 
     /// Takes an agent out of the number of those that a period waits for, for good. Frames it still
     /// sends are fenced until it registers again, and then applied: usage is never refused. The audit log

@@ -194,3 +194,35 @@ async fn what_cannot_be_done_with_an_invoice_is_refused_by_field() {
     let path = format!("/v1/invoices/{}", invoice["invoice_id"].as_str().unwrap());
     assert_eq!(running.api.fetch(&path).await, invoice);
 }
+
+#[tokio::test]
+async fn an_invoice_is_explained_and_verified() {
+    let running = Running::start().await;
+    let invoice = issued(&running).await;
+    let explained = running.api.fetch(&path(&invoice, "explain")).await;
+    assert_eq!(explained["invoice"], invoice);
+    let line = &explained["lines"][0];
+    assert_eq!(
+        json!([line["number"], line["quantity"], line["events_known"]]),
+        json!([1, "15", 15])
+    );
+    assert_eq!(line["days"][0]["start"], "2026-02-03T00:00:00Z");
+    assert_eq!(line["days"][0]["hours"][0]["quantity"], "15");
+    assert_eq!(line["frames"][0]["first_seq"], 1);
+    assert!(line["frames"][0]["first_digest"].is_string());
+    let beyond = running.api.get(&path(&invoice, "explain?line=2")).await;
+    assert_eq!(
+        (beyond.status.as_u16(), beyond.body["field"].as_str()),
+        (422, Some("line"))
+    );
+    for (part, checked) in [("invoices", 1), ("ledgers", 1), ("agents", 1)] {
+        let verified = running.api.fetch(&format!("/v1/verify?part={part}")).await;
+        assert_eq!(
+            verified,
+            json!({"checked": checked, "findings": [], "next": null}),
+            "{part}"
+        );
+    }
+    let unknown = running.api.get("/v1/verify?part=weather").await;
+    assert_eq!(unknown.body["field"], "part");
+}

@@ -54,6 +54,11 @@ impl AgentStore for RocksStore {
             .await
     }
 
+    async fn frame_digest(&self, id: AgentId, seq: u64) -> Result<Option<Digest>, StorageError> {
+        self.blocking(move |database| database.frame_digest(id, seq))
+            .await
+    }
+
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError> {
         self.blocking(move |database| database.agent(id)).await
     }
