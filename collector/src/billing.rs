@@ -18,6 +18,7 @@ mod credit_note;
 pub mod explain;
 mod gather;
 pub mod history;
+mod holdings;
 pub mod invoice;
 mod line;
 pub mod messages;
@@ -35,6 +36,7 @@ pub use blocked::BlockedDraft;
 pub use change::{ChangeError, InvoiceChange, PaymentChange};
 pub use credit_note::{CreditNote, CreditedLine, NewCreditNote};
 pub use history::{MeterUsage, PeriodUsage, history};
+pub use holdings::holdings;
 pub use invoice::{
     Collection, CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, NewInvoice,
 };

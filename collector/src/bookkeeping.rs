@@ -10,7 +10,11 @@
 
 mod book;
 pub mod consistency;
+mod holdings;
 mod posting;
+pub mod teller;
+pub mod wallet;
 
 pub use book::{Book, ReservationStep};
+pub use holdings::Holdings;
 pub use posting::{GrantChange, Posting};

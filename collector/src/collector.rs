@@ -11,7 +11,7 @@ use submeter_common::time::Clock;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::api::{self, ApiState, Door, Rooms};
+use crate::api::{self, ApiState, Door, Rooms, Turns};
 use crate::auth::{self, BootstrapError};
 use crate::config::Config;
 use crate::jobs;
@@ -121,6 +121,7 @@ impl Collector {
             storage: Arc::clone(&storage),
             clock,
             rooms: Rooms::new(&api_config),
+            turns: Turns::default(),
             config: Arc::clone(&api_config),
             metrics,
         });

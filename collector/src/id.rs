@@ -91,6 +91,11 @@ prefixed_id!(
     "cle_"
 );
 prefixed_id!(
+    /// Names a customer's balance of one kind of credits.
+    BalanceId,
+    "cbl_"
+);
+prefixed_id!(
     /// Names a reservation of credits.
     ReservationId,
     "rsv_"

@@ -16,10 +16,12 @@ mod account;
 mod audit;
 mod books;
 mod entry;
+mod transaction;
 mod transfer;
 
 pub use account::{Account, LedgerUnit, Side};
 pub use audit::{Audit, Fault, GrantBalance};
 pub use books::{Books, PostError};
 pub use entry::{Entry, Standing};
+pub use transaction::TransactionType;
 pub use transfer::{Cause, Note, Transfer};

@@ -8,6 +8,8 @@ mod access;
 mod bad_input;
 #[path = "api/billing.rs"]
 mod billing;
+#[path = "api/credits.rs"]
+mod credits;
 #[path = "api/door.rs"]
 mod door;
 #[path = "api/frames.rs"]

@@ -320,7 +320,7 @@ async fn write(
     }
 }
 
-async fn find(state: &ApiState, id: &str) -> Result<CreditEntitlement, ApiError> {
+pub(super) async fn find(state: &ApiState, id: &str) -> Result<CreditEntitlement, ApiError> {
     let catalog = state.storage.catalog().await?;
     let found = catalog
         .entitlements

@@ -1,7 +1,5 @@
 //! `/customers`: who is billed. Applications may bring their own ids.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +8,6 @@ use submeter_common::id::CustomerId;
 use submeter_common::time::Timestamp;
 
 use super::access::Caller;
-use super::balance;
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::field::{Ignored, check_metadata, check_name, patch};
@@ -18,9 +15,8 @@ use super::query::Query;
 use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
 use crate::customer::Customer;
-use crate::id::{EntitlementId, fresh};
+use crate::id::fresh;
 use crate::metadata::Metadata;
-use crate::money::Decimal;
 use crate::storage::{CustomerFilter, InsertOutcome, PutOutcome};
 
 /// What creates a customer.
@@ -241,44 +237,4 @@ fn check_email(field: &str, email: &str) -> Result<(), ApiError> {
 
 fn check_phone(field: &str, phone_number: Option<&str>) -> Result<(), ApiError> {
     phone_number.map_or(Ok(()), |number| check_name(field, number))
-}
-
-/// A kind of credits a customer has been given, with the balance.
-#[derive(Serialize)]
-pub(super) struct BalanceReply {
-    credit_entitlement_id: EntitlementId,
-    name: String,
-    description: Option<String>,
-    unit: String,
-    balance: Decimal,
-    overage: Decimal,
-}
-
-/// `GET /customers/{id}/credit-entitlements`: balances as booked; what the open periods burn is deducted at their close.
-pub(super) async fn credits(
-    State(state): State<ApiState>,
-    Path(id): Path<String>,
-    query: Query,
-) -> Result<Json<Items<BalanceReply>>, ApiError> {
-    query.finish()?;
-    let customer = find(&state, &id).await?;
-    let catalog = state.storage.catalog().await?;
-    let grants = state.storage.grants(&customer.customer_id, None).await?;
-    let given: BTreeSet<&EntitlementId> = grants
-        .iter()
-        .map(|grant| &grant.credit_entitlement_id)
-        .collect();
-    let now = state.now();
-    let balances = given
-        .into_iter()
-        .filter_map(|id| catalog.entitlements.get(id))
-        .map(|entitlement| BalanceReply {
-            credit_entitlement_id: entitlement.id.clone(),
-            name: entitlement.name.clone(),
-            description: entitlement.description.clone(),
-            unit: entitlement.unit.clone(),
-            balance: balance::of_grants(&grants, &entitlement.id, now),
-            overage: Decimal::zero(),
-        });
-    Ok(Json(balances.collect()))
 }

@@ -9,9 +9,9 @@ use super::access::{observe, require};
 use super::error::ApiError;
 use super::state::ApiState;
 use super::{
-    agents, audit, bundles, completeness, credit_entitlements, credit_notes, customers, health,
-    invoices, keys, meters, outbox, payments, products, rate, subscriptions, trusted_keys, usage,
-    verify,
+    agents, audit, bundles, completeness, credit_entitlements, credit_notes, credits, customers,
+    health, invoices, keys, meters, outbox, payments, products, rate, subscriptions, trusted_keys,
+    usage, verify, wallets,
 };
 use crate::auth::Scope;
 
@@ -52,11 +52,43 @@ fn reads() -> Router<ApiState> {
         .route("/products/{id}", get(products::get))
         .route("/credit-entitlements", get(credit_entitlements::list))
         .route("/credit-entitlements/{id}", get(credit_entitlements::get))
+        .route(
+            "/credit-entitlements/{id}/balances",
+            get(credits::balances::list),
+        )
+        .route(
+            "/credit-entitlements/{id}/balances/{customer}",
+            get(credits::balances::get),
+        )
+        .route(
+            "/credit-entitlements/{id}/balances/{customer}/grants",
+            get(credits::grants::list),
+        )
+        .route(
+            "/credit-entitlements/{id}/balances/{customer}/ledger",
+            get(credits::entries::list),
+        )
+        .route("/customers/{id}/wallets", get(wallets::list))
+        .route(
+            "/customers/{id}/wallets/ledger-entries",
+            get(wallets::movements),
+        )
+        .route(
+            "/subscriptions/{id}/credit-usage",
+            get(credits::usage::of_subscription),
+        )
+        .route(
+            "/v1/customers/{id}/reservations",
+            get(credits::reservations::list),
+        )
+        .route("/v1/reservations/{id}", get(credits::reservations::get))
+        .route("/v1/customers/{id}/ledger", get(credits::ledger::list))
+        .route("/v1/ledgers/audit", get(credits::ledger::audit))
         .route("/customers", get(customers::list))
         .route("/customers/{id}", get(customers::get))
         .route(
             "/customers/{id}/credit-entitlements",
-            get(customers::credits),
+            get(credits::usage::of_customer),
         )
         .route("/subscriptions", get(subscriptions::list))
         .route("/subscriptions/{id}", get(subscriptions::get))
@@ -118,6 +150,32 @@ fn writes() -> Router<ApiState> {
         .route(
             "/credit-entitlements/{id}/undelete",
             post(credit_entitlements::undelete),
+        )
+        .route(
+            "/credit-entitlements/{id}/balances/{customer}/ledger-entries",
+            post(credits::entries::create),
+        )
+        .route(
+            "/customers/{id}/wallets/ledger-entries",
+            post(wallets::adjust),
+        )
+        .route("/v1/customers/{id}/grants", post(credits::grants::create))
+        .route("/v1/grants/{id}/void", post(credits::grants::void))
+        .route(
+            "/v1/customers/{id}/reservations",
+            post(credits::reservations::create),
+        )
+        .route(
+            "/v1/reservations/{id}/commit",
+            post(credits::reservations::commit),
+        )
+        .route(
+            "/v1/reservations/{id}/release",
+            post(credits::reservations::release),
+        )
+        .route(
+            "/v1/customers/{id}/ledger/rebuild",
+            post(credits::ledger::rebuild),
         )
         .route("/customers", post(customers::create))
         .route("/customers/{id}", patch(customers::update))

@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use submeter_common::time::{Clock, Timestamp};
 
 use super::room::Rooms;
+use super::turn::Turns;
 use crate::auth::ApiKey;
 use crate::config::ApiConfig;
 use crate::storage::{AuditEntry, Storage, StorageError};
@@ -19,6 +20,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Bounds of requests.
     pub config: Arc<ApiConfig>,
+    /// Who decides on a customer's credits and money.
+    pub turns: Turns,
     /// Memory that requests may take together.
     pub rooms: Rooms,
     /// Renders `/metrics`.

@@ -209,7 +209,7 @@ fn meter_in_use(meter_id: &MeterId, subscription_id: &SubscriptionId) -> ApiErro
 }
 
 /// Finds a subscription or answers 404.
-async fn find(state: &ApiState, id: &str) -> Result<Subscription, ApiError> {
+pub(super) async fn find(state: &ApiState, id: &str) -> Result<Subscription, ApiError> {
     let found = state
         .storage
         .subscription(&SubscriptionId::from_text(id))

@@ -119,7 +119,12 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
         );
     }
     let subscription = advanced(closing)?;
-    let grants_new = opening::grants(&subscription, closing.now);
+    let is_given = |grant: &Grant| {
+        let mut given = closing.grants.iter();
+        given.any(|given| given.grant_id == grant.grant_id)
+    };
+    let mut grants_new = opening::grants(&subscription, closing.now);
+    grants_new.retain(|grant| !is_given(grant));
     for grant in &grants_new {
         draft.book.granted(grant);
     }

@@ -95,10 +95,11 @@ pub(super) async fn invoices<S: Storage + ?Sized>(
     Ok(all)
 }
 
-/// Returns every kind of credits that a plan of the subscription attaches: late usage of a former plan still burns them.
+/// Returns every kind of credits that a plan of the subscription attaches: late usage of a former plan still burns them, and
+/// those of the next one may have been given already.
 pub(super) fn entitlements(subscription: &Subscription) -> BTreeSet<&EntitlementId> {
-    let plans = subscription.former_plans.iter().chain([&subscription.plan]);
-    plans
+    subscription
+        .plans()
         .flat_map(|plan| &plan.credit_entitlements)
         .map(|terms| &terms.credit_entitlement_id)
         .collect()

@@ -169,40 +169,21 @@ impl Book {
         amount: &Decimal,
     ) {
         let (grant_id, reservation_id) = (grant.clone(), reservation.clone());
-        let (accounts, name, cause) = match step {
-            ReservationStep::Hold => (
-                (Account::CreditsAvailable, Account::CreditsHeld),
-                "hold",
-                Cause::Held {
-                    grant_id,
-                    reservation_id,
-                },
-            ),
-            ReservationStep::Commit => (
-                (Account::CreditsHeld, Account::CreditsConsumed),
-                "commit",
-                Cause::Committed {
-                    grant_id,
-                    reservation_id,
-                },
-            ),
-            ReservationStep::CommitMore => (
-                (Account::CreditsAvailable, Account::CreditsConsumed),
-                "more",
-                Cause::Committed {
-                    grant_id,
-                    reservation_id,
-                },
-            ),
-            ReservationStep::Release => (
-                (Account::CreditsHeld, Account::CreditsAvailable),
-                "release",
-                Cause::Released {
-                    grant_id,
-                    reservation_id,
-                },
-            ),
+        let cause = match step {
+            ReservationStep::Hold => Cause::Held {
+                grant_id,
+                reservation_id,
+            },
+            ReservationStep::Commit | ReservationStep::CommitMore => Cause::Committed {
+                grant_id,
+                reservation_id,
+            },
+            ReservationStep::Release => Cause::Released {
+                grant_id,
+                reservation_id,
+            },
         };
+        let (accounts, name) = (step.accounts(), step.name());
         let key = format!("{name}:{reservation}:{grant}");
         self.credits(entitlement, accounts, amount, key, cause);
     }
@@ -400,4 +381,26 @@ pub enum ReservationStep {
     CommitMore,
     /// What was set aside comes back.
     Release,
+}
+
+impl ReservationStep {
+    /// Returns the account that gives, and the one that gets.
+    #[must_use]
+    pub const fn accounts(self) -> (Account, Account) {
+        match self {
+            Self::Hold => (Account::CreditsAvailable, Account::CreditsHeld),
+            Self::Commit => (Account::CreditsHeld, Account::CreditsConsumed),
+            Self::CommitMore => (Account::CreditsAvailable, Account::CreditsConsumed),
+            Self::Release => (Account::CreditsHeld, Account::CreditsAvailable),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Commit => "commit",
+            Self::CommitMore => "more",
+            Self::Release => "release",
+        }
+    }
 }

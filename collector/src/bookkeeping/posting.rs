@@ -10,7 +10,7 @@ use submeter_common::id::CustomerId;
 /// Transfers of one customer, and the documents that they change. An engine writes all of it or nothing.
 ///
 /// The engine's part: compare `expected_entries` with the customer's books, and each [`GrantChange::before`] with the stored
-/// grant; any difference is *stale*, and nothing is written. A transfer whose idempotency key is known is skipped.
+/// grant; any difference is *stale*, and nothing is written. No transfer may have a key that is taken.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Posting {
     /// Whose.

@@ -31,6 +31,8 @@ pub struct Purse {
 pub enum Usable {
     /// Grants that live through all of a span in which none begins or ends.
     Throughout(Period),
+    /// Grants that are good at one instant: for what is taken at once.
+    At(Timestamp),
     /// Grants that live in any part of a period: for usage that came late, whose minutes are no longer told apart.
     SomeTimeIn(Period),
 }
@@ -188,6 +190,12 @@ impl Purse {
         cuts
     }
 
+    /// Returns the grants as they are now, in the order of burning.
+    #[must_use]
+    pub fn into_grants(self) -> Vec<Grant> {
+        self.grants
+    }
+
     /// Returns each grant that changed, before and after.
     pub fn into_changes(self) -> impl Iterator<Item = (Grant, Grant)> {
         self.before
@@ -205,6 +213,7 @@ impl Usable {
             Self::Throughout(span) => {
                 begins <= span.start && ends.is_none_or(|end| span.end <= end)
             }
+            Self::At(now) => grant.is_good_at(now),
             Self::SomeTimeIn(period) => {
                 begins < period.end && ends.is_none_or(|end| period.start < end)
             }

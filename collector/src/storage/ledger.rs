@@ -8,7 +8,7 @@ use super::{Page, StorageError};
 use crate::bookkeeping::Posting;
 use crate::credits::{Grant, Reservation};
 use crate::id::{EntitlementId, GrantId, ReservationId};
-use crate::ledger::{Books, Entry, Fault, LedgerUnit};
+use crate::ledger::{Account, Books, Entry, Fault, LedgerUnit, TransactionType};
 
 /// What became of a posting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum PostOutcome {
 pub struct EntryFilter {
     /// Only in this unit.
     pub unit: Option<LedgerUnit>,
+    /// Only what moves anything on one of these; everything when there are none.
+    pub accounts: Vec<Account>,
+    /// Only transactions of this kind.
+    pub transaction_type: Option<TransactionType>,
     /// Only booked at or after this.
     pub from: Option<Timestamp>,
     /// Only booked before this.
@@ -39,16 +43,15 @@ pub enum RebuildOutcome {
     /// Balances or grants were not what the entries come to, and are now.
     Rebuilt(Vec<Fault>),
     /// An entry itself is damaged: what can be believed ends there, and nothing was changed.
-    Damaged(Fault),
+    Damaged(Box<Fault>),
 }
 
 /// Keeps each customer's ledger, and the grants and reservations that it accounts for.
 #[async_trait]
 pub trait LedgerStore: Send + Sync + 'static {
     /// Writes a posting whole, under the writer's lock: transfers as the next entries of the chain, grants and reservation.
-    /// A transfer whose idempotency key the customer's ledger knows is skipped: it was posted before.
     ///
-    /// A posting that contradicts itself, would overdraw what must not be, or unbalance the books, is refused.
+    /// A posting that contradicts itself, books under a key that is taken, would overdraw what must not be, or unbalance the books, is refused.
     async fn post(&self, posting: Posting) -> Result<PostOutcome, StorageError>;
 
     /// Returns a customer's balances; empty ones for a customer of whom nothing was ever booked.

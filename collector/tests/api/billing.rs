@@ -249,8 +249,8 @@ async fn credits_show_at_once_what_the_open_period_burns() {
         json!([cart["credits_amount"], cart["remaining_balance"]]),
         json!(["10.5", "8"])
     );
-    let booked = api.fetch("/customers/ada/credit-entitlements").await;
-    assert_eq!(booked["items"][0]["balance"], "10.5");
+    let left = api.fetch("/customers/ada/credit-entitlements").await;
+    assert_eq!(left["items"][0]["balance"], "8");
 }
 
 #[tokio::test]

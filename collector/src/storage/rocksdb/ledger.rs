@@ -15,7 +15,7 @@ use crate::bookkeeping::consistency::{self, MoneyShown};
 use crate::bookkeeping::{GrantChange, Posting};
 use crate::credits::{Grant, Reservation, ReservationStatus};
 use crate::id::{EntitlementId, GrantId, ReservationId};
-use crate::ledger::{Books, Entry, Fault, LedgerUnit, Transfer};
+use crate::ledger::{Books, Entry, Fault, Transfer};
 use crate::storage::{EntryFilter, LedgerStore, Page, PostOutcome, RebuildOutcome, StorageError};
 
 #[async_trait]
@@ -168,6 +168,10 @@ impl EntryFilter {
     fn wants(&self, entry: &Entry) -> bool {
         let transfer = &entry.transfer;
         self.unit.as_ref().is_none_or(|unit| *unit == transfer.unit)
+            && (self.accounts.is_empty()
+                || self.accounts.iter().any(|account| entry.touches(*account)))
+            && (self.transaction_type.is_none()
+                || self.transaction_type == entry.transaction_type())
             && self.from.is_none_or(|from| from <= transfer.at)
             && self.until.is_none_or(|until| transfer.at < until)
     }
@@ -263,7 +267,8 @@ fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, Storage
     Ok(true)
 }
 
-/// Books a transfer as the next entry, unless its key is known.
+/// Books a transfer as the next entry. A key that is taken is a fault of the caller, who has to look first: the documents
+/// beside the transfer would change again.
 fn add_entry(
     write: &mut Transaction<'_>,
     books: &mut Books,
@@ -271,8 +276,14 @@ fn add_entry(
 ) -> Result<(), StorageError> {
     let customer = transfer.customer_id.clone();
     let key = transfer.idempotency_key.clone();
-    if let Some(known) = entry_of_key(write.database, &customer, &key)? {
-        return check_same(&known.transfer, &transfer);
+    if write
+        .database
+        .looked_up(&Key::entry_by_key(&customer, &key))?
+        .is_some()
+    {
+        return Err(refused(format!(
+            "something was booked under the key {key} before"
+        )));
     }
     let entry = books.post(transfer).map_err(refused)?;
     let place = Key::of_ledger(&customer).order(entry.sequence);
@@ -280,21 +291,6 @@ fn add_entry(
     let number = entry.sequence.to_string();
     write.put_index(&Key::entry_by_key(&customer, &key), &number);
     Ok(())
-}
-
-/// Refuses another movement under a key that is known.
-fn check_same(known: &Transfer, transfer: &Transfer) -> Result<(), StorageError> {
-    let shape = |of: &Transfer| {
-        let unit: LedgerUnit = of.unit.clone();
-        (unit, of.debit, of.credit, of.amount.clone())
-    };
-    if shape(known) == shape(transfer) {
-        return Ok(());
-    }
-    Err(StorageError::Refused(format!(
-        "another transfer was booked under the key {}",
-        known.idempotency_key
-    )))
 }
 
 fn entry_of_key(

@@ -32,7 +32,7 @@ pub(super) fn rebuild(
 ) -> Result<RebuildOutcome, StorageError> {
     let mut write = Transaction::begin(database)?;
     let audit = match added_up(database, customer)? {
-        Err(fault) => return Ok(RebuildOutcome::Damaged(fault)),
+        Err(fault) => return Ok(RebuildOutcome::Damaged(Box::new(fault))),
         Ok(audit) => audit,
     };
     let faults = differences(database, customer, &audit)?;

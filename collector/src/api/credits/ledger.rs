@@ -1,0 +1,98 @@
+//! `/v1/…/ledger`: the chain as it is, and adding it up again.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use submeter_common::id::CustomerId;
+
+use super::super::access::Caller;
+use super::super::customers;
+use super::super::error::ApiError;
+use super::super::query::Query;
+use super::super::reply::Items;
+use super::super::state::ApiState;
+use crate::ledger::Entry;
+use crate::storage::{EntryFilter, RebuildOutcome};
+
+/// Ledgers looked at by one request.
+const LEDGERS_MAX: u32 = 1000;
+
+/// What adding one ledger up again came to.
+#[derive(Serialize)]
+pub(in super::super) struct AuditReply {
+    customer_id: CustomerId,
+    entries: u64,
+    head: String,
+    faults: Vec<String>,
+}
+
+/// `GET /v1/customers/{id}/ledger`: every entry with its digest, newest first.
+pub(in super::super) async fn list(
+    State(state): State<ApiState>,
+    Path(customer): Path<String>,
+    mut query: Query,
+) -> Result<Json<Items<Entry>>, ApiError> {
+    let page = query.page()?;
+    query.finish()?;
+    let customer = customers::find(&state, &customer).await?;
+    let all = EntryFilter::default();
+    let entries = state
+        .storage
+        .entries(&customer.customer_id, &all, page)
+        .await?;
+    Ok(Json(Items::new(entries)))
+}
+
+/// `GET /v1/ledgers/audit?after&limit`: adds ledgers up again, customer by customer in order of their ids, and tells what is
+/// not as it was written. An answer that is full goes on behind its last customer.
+pub(in super::super) async fn audit(
+    State(state): State<ApiState>,
+    mut query: Query,
+) -> Result<Json<Items<AuditReply>>, ApiError> {
+    let after = query.text("after")?.map(CustomerId::new).transpose()?;
+    let limit = query.number("limit", 1, LEDGERS_MAX, 100)?;
+    query.finish()?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let customers = state.storage.ledgers(after.as_ref(), limit).await?;
+    let mut replies = Vec::with_capacity(customers.len());
+    for customer_id in customers {
+        let faults = state.storage.audit_ledger(&customer_id).await?;
+        let books = state.storage.books(&customer_id).await;
+        let (entries, head) = books.map_or((0, String::new()), |books| {
+            (books.entries, books.head.to_string())
+        });
+        replies.push(AuditReply {
+            customer_id,
+            entries,
+            head,
+            faults: faults.iter().map(ToString::to_string).collect(),
+        });
+    }
+    Ok(Json(Items::new(replies)))
+}
+
+/// What rebuilding came to.
+#[derive(Serialize)]
+pub(in super::super) struct RebuiltReply {
+    outcome: &'static str,
+    faults: Vec<String>,
+}
+
+/// `POST /v1/customers/{id}/ledger/rebuild`: writes balances and grants anew from the entries, where they differ.
+pub(in super::super) async fn rebuild(
+    State(state): State<ApiState>,
+    Caller(key): Caller,
+    Path(customer): Path<String>,
+) -> Result<Json<RebuiltReply>, ApiError> {
+    let customer = customers::find(&state, &customer).await?;
+    let outcome = state.storage.rebuild_ledger(&customer.customer_id).await?;
+    let (outcome, faults) = match outcome {
+        RebuildOutcome::Unchanged => ("unchanged", Vec::new()),
+        RebuildOutcome::Rebuilt(faults) => ("rebuilt", faults),
+        RebuildOutcome::Damaged(fault) => ("damaged", vec![*fault]),
+    };
+    let id = customer.customer_id.as_str();
+    state.audit(&key, "ledger.rebuilt", id).await?;
+    let faults = faults.iter().map(ToString::to_string).collect();
+    Ok(Json(RebuiltReply { outcome, faults }))
+}
