@@ -32,6 +32,8 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_DIED: u8 = 4;
 /// The settings are wrong (`EX_USAGE`).
 const EXIT_CONFIG: u8 = 64;
+/// A file was refused for what is in it, or for where it stands among others (`EX_DATAERR`).
+const EXIT_DATA: u8 = 65;
 
 /// Submeter's collector: merges agents' usage exactly once and bills it.
 #[derive(Debug, Parser)]
@@ -127,7 +129,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Verify(arguments) => told(verify::run(arguments)),
         Command::Usage(arguments) => told(usage::run(arguments)),
         Command::Agents(command) => told(agents::run(command)),
-        Command::Import(arguments) => told(import::run(arguments)),
+        Command::Import(arguments) => import::run(arguments),
         Command::Rate(arguments) => told(rate::run(&arguments)),
         Command::Completions(arguments) => told(completions::run(&arguments)),
     })

@@ -82,7 +82,32 @@ impl Site {
         let output = self.collector(&["import", &file.to_string_lossy()])?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(
-            output.status.code() == Some(1) && text.contains(says),
+            output.status.code() == Some(65) && text.contains(says),
+            "expected {says:?}: {output:?}"
+        );
+        Ok(())
+    }
+
+    /// The agent takes no note of it.
+    async fn refuses_receipt(&self, receipt: &str, says: &str) -> Result<()> {
+        let file = self.file("bad.receipt");
+        std::fs::write(&file, receipt)?;
+        let before = self.agent.status().await?["outbox_frames"].take();
+        self.refused_receipt(&file, says)?;
+        let after = self.agent.status().await?["outbox_frames"].take();
+        ensure!(
+            before == after && before != 0,
+            "{before} frames, then {after}"
+        );
+        Ok(())
+    }
+
+    fn refused_receipt(&self, file: &Path, says: &str) -> Result<()> {
+        let file = file.to_string_lossy();
+        let output = self.agent.command(&["export", "--acknowledge", &file])?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(65) && text.contains(says),
             "expected {says:?}: {output:?}"
         );
         Ok(())
@@ -219,6 +244,15 @@ async fn a_file_that_is_not_what_was_signed_changes_nothing() -> Result<()> {
     )?;
     check(b"SMTB", "not a bundle")?;
     check(b"hello", "not a bundle")?;
+    // Where it is the collector that cannot be reached, the file is not to blame.
+    let nowhere = ["--collector", "http://127.0.0.1:9", "--key-file"];
+    let output = Command::new(program("submeter-collector")?)
+        .arg("import")
+        .arg(&file)
+        .args(nowhere)
+        .arg(site.collector.bootstrap_key_file())
+        .output()?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
     ensure!(site.collector.api().list("/v1/agents").await?.is_empty());
 
     // A bundle before which frames are missing names them.
@@ -239,14 +273,61 @@ async fn a_file_that_is_not_what_was_signed_changes_nothing() -> Result<()> {
 
     // A receipt that was edited, or that is another agent's, frees nothing.
     let receipt = std::fs::read_to_string(format!("{}.receipt", lost.display()))?;
-    let edited = site.file("edited.receipt");
-    std::fs::write(&edited, receipt.replace("\"seq\":2", "\"seq\":3"))?;
-    let output = site
-        .agent
-        .command(&["export", "--acknowledge", &edited.to_string_lossy()])?;
-    ensure!(output.status.code() == Some(65), "{output:?}");
-    ensure!(site.agent.status().await?["outbox_frames"] == 2);
+    ensure!(receipt.contains("\"seq\":2"), "{receipt}");
+    let other = Site::start().await?;
+    other.trust()?;
+    other.ingest(0..5).await?;
+    let foreign = other.export("foreign.smtb")?;
+    other.import(&foreign)?;
+    let foreign = std::fs::read_to_string(format!("{}.receipt", foreign.display()))?;
+    for (receipt, says) in [
+        (receipt.replace("\"seq\":2", "\"seq\":3"), "signature"),
+        (receipt[..receipt.len() / 2].to_owned(), "receipt"),
+        (String::new(), "receipt"),
+        (foreign, "it is for agent"),
+    ] {
+        site.refuses_receipt(&receipt, says).await?;
+    }
     site.acknowledge(&late)?;
     ensure!(site.agent.status().await?["outbox_frames"] == 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_of_another_collector_frees_nothing() -> Result<()> {
+    let mut site = Site::start().await?;
+    site.trust()?;
+    site.ingest(0..50).await?;
+    let first = site.export("first.smtb")?;
+    site.import(&first)?;
+    site.acknowledge(&first)?;
+
+    // Whoever gets hold of the files, or a collector set up anew, may take them, but signs with a key of its own.
+    site.ingest(50..60).await?;
+    let second = site.export("second.smtb")?;
+    let directory = site.file("elsewhere");
+    let elsewhere = Collector::start(&directory, "").await?;
+    let here = std::mem::replace(&mut site.collector, elsewhere);
+    site.trust()?;
+    site.refused(&second, "frames 1 to 1 are missing")?;
+    site.import(&first)?;
+    site.import(&second)?;
+    let receipt = std::fs::read_to_string(format!("{}.receipt", second.display()))?;
+    for stopped in [false, true] {
+        if stopped {
+            ensure!(site.agent.drain().await? == Outcome::FramesLeft);
+        }
+        let file = site.file("elsewhere.receipt");
+        std::fs::write(&file, &receipt)?;
+        site.refused_receipt(&file, "signed by")?;
+    }
+
+    site.agent.start_again().await?;
+    ensure!(site.agent.status().await?["outbox_frames"] == 1);
+    site.collector = here;
+    site.import(&second)?;
+    site.acknowledge(&second)?;
+    ensure!(site.agent.status().await?["outbox_frames"] == 0);
+    ensure!(site.usage().await? == expected(60));
     Ok(())
 }

@@ -44,12 +44,31 @@ async fn a_flipped_byte_costs_one_record_and_is_told_until_a_person_has_seen_it(
         agent.status().await?["damage"][0] == *damage,
         "told again, and no more of it"
     );
-    let noted = agent.command(&["verify", "--acknowledge"])?;
-    ensure!(noted.status.success(), "{noted:?}");
+    let table = agent.command(&["status"])?.stdout;
+    ensure!(String::from_utf8_lossy(&table).contains("damage"));
+    // A stopped agent tells it, too, and what is sound again does not hide what was lost.
+    agent.kill()?;
+    let verdict = verify(&agent, 0)?;
+    ensure!(
+        verdict["recoveries"].as_array().map(Vec::len) == Some(1)
+            && verdict["recoveries"][0]["events_lost"] == EVENTS,
+        "{verdict:#}"
+    );
+    let table = agent.command(&["verify"])?.stderr;
+    ensure!(String::from_utf8_lossy(&table).contains("1 recoveries from damage"));
+    agent.start_again().await?;
+    take_note(&agent, 1)?;
     let status = agent.status().await?;
     ensure!(status["damage"] == json!([]), "{status:#}");
+    take_note(&agent, 0)?;
+    agent.crash_and_start().await?;
+    ensure!(
+        agent.status().await?["damage"] == json!([]),
+        "a restart tells it again"
+    );
     agent.kill()?;
-    verify(&agent, 0)?;
+    let verdict = verify(&agent, 0)?;
+    ensure!(verdict["recoveries"] == json!([]), "{verdict:#}");
     Ok(())
 }
 
@@ -71,7 +90,21 @@ async fn a_directory_that_rocksdb_refuses_starts_again_with_nothing_lost() -> Re
     );
     ensure!(status["damage"][0]["events_lost"] == 0, "{status:#}");
     agent.kill()?;
-    verify(&agent, 0)?;
+    // Of a stopped agent as well.
+    take_note(&agent, 1)?;
+    let verdict = verify(&agent, 0)?;
+    ensure!(verdict["recoveries"] == json!([]), "{verdict:#}");
+    Ok(())
+}
+
+fn take_note(agent: &Agent, recoveries: usize) -> Result<()> {
+    let noted = agent.command(&["verify", "--acknowledge"])?;
+    let said = String::from_utf8_lossy(&noted.stdout);
+    let expected = format!("took note of {recoveries} recoveries");
+    ensure!(
+        noted.status.success() && said.contains(&expected),
+        "{noted:?}"
+    );
     Ok(())
 }
 

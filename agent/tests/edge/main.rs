@@ -10,6 +10,7 @@ mod flushing;
 mod guard;
 mod harness;
 mod imports;
+mod inspection;
 mod lifecycle;
 mod secrets;
 mod tls;

@@ -143,7 +143,7 @@ impl Client {
         let status = response.status();
         let text = response.text().await.context("the answer was cut off")?;
         if !status.is_success() {
-            bail!("{}", refusal(status.as_u16(), &text));
+            return Err(Refusal::new(status.as_u16(), &text).into());
         }
         if text.is_empty() {
             return Ok(Value::Null);
@@ -197,11 +197,27 @@ impl Client {
     }
 }
 
-fn refusal(status: u16, text: &str) -> String {
-    let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
-    match (body["code"].as_str(), body["message"].as_str()) {
-        (Some(code), Some(message)) => format!("{message} ({status} {code})"),
-        _ => format!("the collector answered {status}"),
+/// An answer that is not 2xx.
+#[derive(Debug, thiserror::Error)]
+#[error("{message} ({status} {code})")]
+pub(super) struct Refusal {
+    /// The status.
+    pub(super) status: u16,
+    /// The error code, where the collector itself answered.
+    pub(super) code: String,
+    message: String,
+}
+
+impl Refusal {
+    fn new(status: u16, text: &str) -> Self {
+        let body: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        let text = |field: &str| body[field].as_str().map(str::to_owned);
+        let unknown = || "the collector did not say why it refused".to_owned();
+        Self {
+            status,
+            code: text("code").unwrap_or_else(|| "without a code".to_owned()),
+            message: text("message").unwrap_or_else(unknown),
+        }
     }
 }
 

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::client::{Client, ClientArgs, print_json};
-use super::say::say;
+use super::client::{Client, ClientArgs, Refusal, print_json};
+use super::say::{remark, say};
 use super::table::cell;
+use super::{EXIT_DATA, EXIT_FAILED, EXIT_OK};
 
 /// Examples of the command.
 const EXAMPLES: &str = "\
@@ -19,7 +20,8 @@ Examples:
 
 A file is applied wholly or refused wholly. Importing it again, or another one with some of the same frames, counts
 nothing twice and writes the receipt again. The key needs the scope `agent`. Exit codes: 0 all files are applied and
-their receipts written, 1 a file was refused (those before it are applied) or the collector was not reached.";
+their receipts written, 1 failed, or the collector was not reached, 65 a file was refused (those before it are applied):
+it is damaged or was edited, its signer is not trusted, or frames before it are missing.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -34,10 +36,26 @@ pub(super) struct ImportArgs {
     client: ClientArgs,
 }
 
-pub(super) fn run(arguments: ImportArgs) -> anyhow::Result<()> {
+pub(super) fn run(arguments: ImportArgs) -> u8 {
+    let Err(error) = import_all(&arguments) else {
+        return EXIT_OK;
+    };
+    remark(format_args!("error: {error:#}"));
+    match error.downcast_ref::<Refusal>() {
+        Some(refusal) if is_of_the_file(refusal) => EXIT_DATA,
+        _ => EXIT_FAILED,
+    }
+}
+
+/// Tells what no second try changes from what the network, the key or the collector's state is to blame for.
+fn is_of_the_file(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 409 | 413 | 422) || refusal.code == "UNTRUSTED_SIGNER"
+}
+
+fn import_all(arguments: &ImportArgs) -> anyhow::Result<()> {
     arguments.client.run(async |collector| {
         for file in &arguments.files {
-            import(collector, file, &arguments)
+            import(collector, file, arguments)
                 .await
                 .with_context(|| file.display().to_string())?;
         }
