@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::admin::Admin;
 use crate::budget;
 use crate::config::{ADDRESS_FILE, Config, Secret};
+use crate::descriptors;
 use crate::fail_point::fail_point;
 use crate::flush::{CollectorClient, Flusher, KeySource};
 use crate::http::body::BodyRoom;
@@ -88,7 +89,8 @@ pub enum Stopped {
 impl Agent {
     /// Opens every room. On an error all that was opened is closed again.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        // 0. Secrets and the client first: what is wrong with them is known without touching the disk.
+        // 0. What the process may open, secrets and the client first: what is wrong with them is known without touching the disk.
+        let config = &descriptors::within(config).map_err(StartError::Config)?;
         check_secret_files(config)?;
         let token = ingest_token(config)?;
         let timeout = config.collector_timeout.0;

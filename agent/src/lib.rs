@@ -26,6 +26,7 @@ mod aggregate;
 mod bundle;
 mod catalog;
 mod dedup;
+mod descriptors;
 mod fail_point;
 mod footprint;
 mod http;

@@ -135,6 +135,7 @@ use damage::Area;
 use directory::Directory;
 use mark::{Found, Mark, Marker};
 use meta::Progress;
+pub(crate) use options::FILES_OPEN_MAX;
 pub(crate) use snapshot::Snapshot;
 
 /// The layout this program writes. A change that an older program would misread raises it.

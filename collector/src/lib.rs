@@ -19,6 +19,7 @@ pub mod completeness;
 pub mod config;
 pub mod credits;
 pub mod customer;
+mod descriptors;
 pub mod id;
 pub mod jobs;
 mod lease;

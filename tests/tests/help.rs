@@ -1,5 +1,6 @@
 //! Does every command say what it does, with examples, and end quietly when nobody reads on?
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
@@ -25,6 +26,39 @@ fn every_command_tells_its_use_with_examples() -> Result<()> {
             told += 1;
         }
         ensure!(told > 8, "{name} has but {told} commands");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_help_tells_only_of_exit_codes_that_there_are() -> Result<()> {
+    // The operator's page lists them; `operating` holds that list to the code.
+    let known = [
+        BTreeSet::from([0, 1, 2, 3, 4, 5, 64, 65, 66]),
+        BTreeSet::from([0, 1, 2, 4, 64, 65]),
+    ];
+    for (name, known) in PROGRAMS.into_iter().zip(known) {
+        let mut told = BTreeSet::new();
+        let mut waiting = vec![Vec::<String>::new()];
+        while let Some(command) = waiting.pop() {
+            let help = help(name, &command)?;
+            let below = subcommands(&help).into_iter();
+            waiting.extend(below.map(|sub| [command.as_slice(), &[sub]].concat()));
+            let Some((_, codes)) = help.split_once("Exit codes:") else {
+                continue;
+            };
+            let codes = codes.split("Examples:").next().unwrap_or_default();
+            let words = codes.split(|c: char| !c.is_ascii_alphanumeric());
+            let codes: BTreeSet<u32> = words.filter_map(|word| word.parse().ok()).collect();
+            ensure!(codes.contains(&0), "{name} {command:?}: {help}");
+            ensure!(
+                codes.is_subset(&known),
+                "{name} {command:?} tells of {codes:?}, there are {known:?}"
+            );
+            told.extend(codes);
+        }
+        let silent: Vec<_> = known.difference(&told).filter(|code| **code != 2).collect();
+        ensure!(silent.is_empty(), "no help of {name} tells of {silent:?}");
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! Does the operator's page name every metric and every setting?
+//! Does the operator's page name every metric, every setting and every exit code?
 //!
 //! Reads the sources, as `architecture` does. A test that fails here says what `docs/operating.md` lacks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -60,6 +61,36 @@ fn every_setting_of_the_collector_is_on_the_page() -> Result<()> {
         .collect();
     ensure!(settings.len() >= 11, "only {settings:?}");
     on_the_page(&settings)
+}
+
+#[test]
+fn the_list_of_exit_codes_is_that_of_the_code() -> Result<()> {
+    let page = read(PAGE)?;
+    let (_, list) = page.split_once("## Exit codes").context("the list")?;
+    let (list, _) = list.split_once("\n## ").context("its end")?;
+    for (file, column) in [("agent/src/cli.rs", 2), ("collector/src/cli.rs", 3)] {
+        let source = read(file)?;
+        let constants = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("const EXIT_")?.split_once(": u8 = "));
+        let in_code = constants.map(|(_, value)| Ok(value.trim_end_matches(';').parse::<u8>()?));
+        let mut in_code: BTreeSet<u8> = in_code.collect::<Result<_>>()?;
+        ensure!(in_code.len() >= 4, "only {in_code:?} in {file}");
+        // The parser of command lines ends with this one by itself.
+        in_code.insert(2);
+        let rows = list.lines().map(|line| line.split('|').map(str::trim));
+        let on_page = rows.filter_map(|mut cells| {
+            let code = cells.nth(1)?.parse::<u8>().ok()?;
+            let means = cells.nth(column - 2)?;
+            (!means.is_empty()).then_some(code)
+        });
+        let on_page: BTreeSet<u8> = on_page.collect();
+        ensure!(
+            on_page == in_code,
+            "{file} has the exit codes {in_code:?}, {PAGE} tells of {on_page:?}"
+        );
+    }
+    Ok(())
 }
 
 /// Each must stand there as code, a metric perhaps with its labels.

@@ -25,7 +25,7 @@ const LOGS_RECYCLED: usize = 2;
 
 /// Files kept open. The journal at its default budget is some 128 of them and 10^8 dedup ids some 60: a look-up of an id
 /// that must open its file first takes ten times as long.
-const FILES_OPEN_MAX: i32 = 320;
+pub(crate) const FILES_OPEN_MAX: i32 = 320;
 
 /// The options of the whole database.
 pub(super) fn database() -> Options {

@@ -10,6 +10,7 @@ use super::say::{remark, say};
 use super::{EXIT_CONFIG, EXIT_DIED, EXIT_FAILED, EXIT_OK, SettingsArgs};
 use crate::collector::Collector;
 use crate::config::Config;
+use crate::descriptors;
 use crate::telemetry::{self, LogFormat};
 
 /// Threads that wait for the disk or decode frames. Writers queue at one lock anyway; without this bound a thousand agents that
@@ -25,6 +26,13 @@ pub(super) fn run(arguments: &SettingsArgs) -> u8 {
         }
     };
     telemetry::start_logging(config.log_format);
+    let config = match descriptors::within(config) {
+        Ok(config) => config,
+        Err(problem) => {
+            remark(format_args!("the settings are wrong:\n{problem}"));
+            return EXIT_CONFIG;
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)

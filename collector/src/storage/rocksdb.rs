@@ -70,6 +70,7 @@ use self::database::Database;
 #[cfg(test)]
 pub(crate) use self::doom::Death;
 use self::frames::FrameQueue;
+pub(crate) use self::open::FILES_OPEN_MAX;
 pub use self::open::OpenError;
 use super::StorageError;
 

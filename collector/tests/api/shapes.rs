@@ -10,6 +10,9 @@ use submeter_common::aggregate::Group;
 
 use crate::running::{Agent, Running, counted, product};
 
+/// What has not happened by then never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Replaces what differs from run to run: ids.
 fn normalised(value: Value) -> Value {
     match value {
@@ -135,14 +138,18 @@ async fn every_resource_has_the_shape_that_clients_rely_on() {
     let created = api.post("/subscriptions", order).await;
     let subscribed = created["subscription_id"].as_str().unwrap().to_owned();
     check("subscription_created", created);
-    while api.fetch("/v1/invoices").await["items"]
-        .as_array()
-        .unwrap()
-        .len()
-        < 2
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let issued = async {
+        while api.fetch("/v1/invoices").await["items"]
+            .as_array()
+            .unwrap()
+            .len()
+            < 2
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let issued = tokio::time::timeout(PATIENCE, issued).await;
+    issued.expect("two invoices are issued");
     check(
         "subscription",
         api.fetch(&format!("/subscriptions/{subscribed}")).await,

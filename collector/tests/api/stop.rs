@@ -52,9 +52,13 @@ async fn a_request_that_was_begun_is_answered_at_a_stop_and_no_other_is_taken() 
     tokio::time::sleep(Duration::from_millis(200)).await;
 
     let stopping = tokio::spawn(running.stop());
-    while TcpStream::connect(&address).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let closed = async {
+        while TcpStream::connect(&address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let closed = tokio::time::timeout(Duration::from_secs(60), closed).await;
+    closed.expect("the door closes");
     begun.write_all(&body.as_bytes()[10..]).await.unwrap();
     let mut answer = String::new();
     begun.read_to_string(&mut answer).await.unwrap();

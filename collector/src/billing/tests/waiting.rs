@@ -6,7 +6,11 @@ use crate::{
     jobs::{self, JobsConfig},
     storage::{InvoiceStore, SettleOutcome},
 };
+use std::time::Duration;
 use submeter_common::AggregationKind::Sum;
+
+/// A job that has not done its work by then never will.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_period_waits_for_every_live_agents_watermark() {
@@ -103,9 +107,13 @@ async fn the_job_closes_what_is_due_until_it_is_told_to_stop() {
     let job = tokio::spawn(jobs::run(world.shared_store(), clock, config, stopped));
     world.deliver("2025-02-01", &[]).await;
     world.clock.set(at("2025-02-01"));
-    while world.invoices().await.len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let issued = async {
+        while world.invoices().await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let issued = tokio::time::timeout(PATIENCE, issued).await;
+    issued.expect("two invoices are issued");
     stop.send(true).unwrap();
     job.await.unwrap();
     assert_eq!(world.invoices().await.len(), 2);

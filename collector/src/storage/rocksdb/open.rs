@@ -33,6 +33,9 @@ const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Log that a start has to replay at most (a family that is seldom written would keep it all alive).
 const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Files kept open: some 64 GiB of usage. Each takes a descriptor, of which connections need theirs.
+pub(crate) const FILES_OPEN_MAX: i32 = 1024;
+
 /// Why the store did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -183,6 +186,7 @@ fn database_options() -> Options {
     // Cuts a torn tail and nothing else: damage before the tail fails the start.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_max_background_jobs(2);
+    options.set_max_open_files(FILES_OPEN_MAX);
     options.set_bytes_per_sync(1024 * 1024);
     options.set_keep_log_file_num(4);
     options.set_max_log_file_size(4 * 1024 * 1024);
