@@ -33,6 +33,7 @@ mod router;
 mod server;
 mod state;
 mod subscriptions;
+mod test_clocks;
 mod trusted_keys;
 mod turn;
 mod usage;

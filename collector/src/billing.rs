@@ -42,7 +42,7 @@ pub use invoice::{
 };
 pub use opening::{CycleTerms, NewSubscription, OpeningError, open};
 pub use preview::preview;
-pub use run::{RunReport, Waiting, close_due};
+pub use run::{RunReport, Waiting, close_due, close_due_at};
 pub use settlement::Settlement;
 
 use crate::{money::MoneyError, storage::StorageError, subscription::period::OutOfCalendar};

@@ -13,10 +13,11 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::api::{self, ApiState, Door, Rooms, Turns};
 use crate::auth::{self, BootstrapError};
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::jobs;
 use crate::storage::{Storage, rocksdb as embedded};
 use crate::telemetry;
+use crate::test_clock::BillingClock;
 
 /// Name of the file in the data directory that tells scripts the bound address, for as long as the collector serves.
 pub const ADDRESS_FILE: &str = "collector.addr";
@@ -33,6 +34,11 @@ pub enum StartError {
     /// The first key could not be made.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// The data is of a collector in test mode.
+    #[error(
+        "this data directory has test clocks, so its bills are of told times: start it with mode = test, or another one"
+    )]
+    TestClocks,
     /// The metrics recorder could not be installed.
     #[error("cannot start metrics: {0}")]
     Metrics(String),
@@ -88,6 +94,7 @@ impl Collector {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         // 1. The store: everything else reads it.
         let storage = open_store(&config).await?;
+        let clock = billing_clock(&*storage, clock, config.api.mode).await?;
         // 2. Metrics, before anything counts.
         let metrics =
             telemetry::start_metrics().map_err(|error| StartError::Metrics(error.to_string()))?;
@@ -101,11 +108,11 @@ impl Collector {
         let address = door.address();
         // 4. The first key, while nobody can ask yet.
         let bootstrap_key =
-            auth::ensure_bootstrap_key(&*storage, &config.data_dir, clock.now()).await?;
+            auth::ensure_bootstrap_key(&*storage, &config.data_dir, clock.machine().now()).await?;
         // 5. Background work: what fell due while the collector was away is done now. How long it was away is noted
         //    first, for nobody could deliver meanwhile.
         storage
-            .begin_service(clock.now())
+            .begin_service(clock.machine().now())
             .await
             .map_err(BootstrapError::from)?;
         let (stop_jobs, jobs_stopped) = watch::channel(false);
@@ -198,6 +205,20 @@ impl Collector {
 }
 
 /// Opens the store. A full disk is waited for, not failed at: a supervisor could only try the same again.
+/// Finds the time that billing lives in: the machine's, or that of the test clock of the whole collector.
+async fn billing_clock(
+    storage: &dyn Storage,
+    machine: Arc<dyn Clock>,
+    mode: Mode,
+) -> Result<Arc<BillingClock>, StartError> {
+    let clocks = storage.test_clocks().await.map_err(BootstrapError::from)?;
+    if mode == Mode::Live && !clocks.is_empty() {
+        return Err(StartError::TestClocks);
+    }
+    let ruling = jobs::clocks::of_collector(&clocks).cloned();
+    Ok(Arc::new(BillingClock::new(machine, ruling)))
+}
+
 async fn open_store(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
     let reserve = u64::try_from(config.disk_free_bytes_min).unwrap_or(u64::MAX);
     let mut is_told = false;

@@ -56,9 +56,38 @@ pub struct Config {
     pub drain_grace: Duration,
 }
 
+/// Whether bills are meant.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They are.
+    #[default]
+    Live,
+    /// They are not: test clocks are allowed.
+    Test,
+}
+
+impl Mode {
+    /// The name in settings.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+
+    /// Reads the name in settings.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Live, Self::Test]
+            .into_iter()
+            .find(|mode| mode.name() == name)
+    }
+}
+
 /// Bounds of the HTTP surface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiConfig {
+    /// Whether bills are meant, or time may be told.
+    pub mode: Mode,
     /// Connections served at once; further ones wait in the listen queue.
     pub connections_max: usize,
     /// Longest wait for a request's head, also between requests on a kept connection.
@@ -93,6 +122,7 @@ impl Default for Config {
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
             // An agent holds one connection: room for a few thousand agents within common file-descriptor limits.
             connections_max: 4096,
             head_timeout: Duration::from_secs(75),
@@ -132,6 +162,7 @@ impl Config {
                 0..=1 << 40,
             ),
             api: ApiConfig {
+                mode: reader.mode("mode", defaults.api.mode),
                 connections_max: reader.count(
                     "connections_max",
                     defaults.api.connections_max,

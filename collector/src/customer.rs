@@ -1,6 +1,6 @@
 //! Customers: who usage belongs to and who is billed.
 
-use crate::metadata::Metadata;
+use crate::{id::TestClockId, metadata::Metadata};
 use serde::{Deserialize, Serialize};
 use submeter_common::{id::CustomerId, time::Timestamp};
 
@@ -18,6 +18,9 @@ pub struct Customer {
     /// What the application attached.
     #[serde(default)]
     pub metadata: Metadata,
+    /// The test clock that the customer lives by, for ever.
+    #[serde(default)]
+    pub test_clock: Option<TestClockId>,
     /// When the customer was made.
     pub created_at: Timestamp,
     /// When name, email, telephone number or metadata last changed.

@@ -117,6 +117,12 @@ prefixed_id!(
     "msg_"
 );
 
+prefixed_id!(
+    /// Names a test clock.
+    TestClockId,
+    "clk_"
+);
+
 /// Makes a fresh id text for kinds whose type is defined elsewhere: it sorts by `now` and is otherwise random.
 pub(crate) fn fresh(prefix: &str, now: Timestamp) -> String {
     // Before 1970 an id would not sort; it stays unique.

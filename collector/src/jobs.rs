@@ -1,19 +1,22 @@
-//! Background work: what happens by itself as time passes. So far that is billing.
+//! Background work: what happens by itself as time passes. So far that is billing, by the machine's time and by test clocks.
 //!
 //! Each job is idempotent and keeps no state that a restart would miss, so the loop may be stopped anywhere.
 
+pub(crate) mod clocks;
+
 use crate::{
     billing::{self, RunReport},
-    storage::Storage,
+    storage::{Storage, StorageError},
     subscription::SubscriptionId,
     telemetry::metric,
+    test_clock::BillingClock,
 };
+use clocks::Clockwork;
 use std::{
     collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
-use submeter_common::Clock;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -43,7 +46,7 @@ impl Default for JobsConfig {
 /// Runs the jobs until `stop` becomes true (or its sender is gone); a run in progress is finished first.
 pub async fn run<S: Storage + ?Sized>(
     storage: Arc<S>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<BillingClock>,
     config: JobsConfig,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -53,23 +56,32 @@ pub async fn run<S: Storage + ?Sized>(
     loop {
         if noted.elapsed() >= SERVICE_NOTED_EVERY {
             noted = Instant::now();
-            if let Err(error) = storage.go_on_serving(clock.now()).await {
+            if let Err(error) = storage.go_on_serving(clock.machine().now()).await {
                 tracing::warn!(%error, "it cannot be noted that the collector serves");
             }
         }
-        match billing::close_due(&*storage, &*clock, config.completeness_wait, &holder).await {
+        let present = clock.present();
+        let (machine, wait) = (clock.machine(), config.completeness_wait);
+        match billing::close_due_at(&*storage, &present, machine, wait, &holder).await {
             Ok(report) => {
                 metrics::counter!(metric::BILLING_RUNS, "outcome" => "done").increment(1);
-                metrics::counter!(metric::PERIODS_CLOSED).increment(report.closed);
                 // A gauge counts up to 2^53; above 2^32 the exact number has stopped to matter.
                 let failed = u32::try_from(report.failed_count).unwrap_or(u32::MAX);
                 metrics::gauge!(metric::PERIODS_FAILED).set(failed);
+                note(&report);
                 tell(&report, &mut told);
             }
-            Err(error) => {
-                metrics::counter!(metric::BILLING_RUNS, "outcome" => "unavailable").increment(1);
-                tracing::warn!(%error, "billing has to wait: the next run tries again");
-            }
+            Err(error) => unavailable(&error),
+        }
+        let clockwork = Clockwork {
+            storage: &*storage,
+            clock: &clock,
+            config,
+            holder: &holder,
+            stop: &stop,
+        };
+        if let Err(error) = clockwork.run().await {
+            unavailable(&error);
         }
         tokio::select! {
             () = tokio::time::sleep(config.billing_interval) => {}
@@ -82,12 +94,22 @@ pub async fn run<S: Storage + ?Sized>(
     }
 }
 
-/// Logs what a run did. A period that cannot be billed is told once, not once a second.
-fn tell(report: &RunReport, told: &mut BTreeSet<SubscriptionId>) {
+fn unavailable(error: &StorageError) {
+    metrics::counter!(metric::BILLING_RUNS, "outcome" => "unavailable").increment(1);
+    tracing::warn!(%error, "billing has to wait: the next run tries again");
+}
+
+/// Counts and logs what a run closed.
+fn note(report: &RunReport) {
+    metrics::counter!(metric::PERIODS_CLOSED).increment(report.closed);
     if report.closed > 0 {
         let (closed, issued, incomplete) = (report.closed, report.issued, report.incomplete);
         tracing::info!(closed, issued, incomplete, "closed billing periods");
     }
+}
+
+/// Logs what a run could not do. A period that cannot be billed is told once, not once a second.
+fn tell(report: &RunReport, told: &mut BTreeSet<SubscriptionId>) {
     let failing: BTreeSet<SubscriptionId> =
         report.failed.iter().map(|(id, _)| id.clone()).collect();
     for (subscription, error) in &report.failed {

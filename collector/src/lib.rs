@@ -33,4 +33,5 @@ pub mod rating;
 pub mod storage;
 pub mod subscription;
 pub mod telemetry;
+pub mod test_clock;
 pub mod usage;

@@ -25,6 +25,7 @@ mod payment;
 pub mod rocksdb;
 pub mod shard;
 mod subscription;
+mod test_clock;
 mod trust;
 mod usage;
 
@@ -43,6 +44,7 @@ pub use payment::PaymentStore;
 pub use subscription::{
     CreateOutcome, DueCursor, SubscriptionFilter, SubscriptionOutcome, SubscriptionStore,
 };
+pub use test_clock::TestClockStore;
 pub use trust::{TrustStore, TrustedKey};
 pub use usage::{IncomingFrame, QuarantinedRow, UsageStore};
 
@@ -96,6 +98,7 @@ pub trait Storage:
     + OutboxStore
     + PaymentStore
     + SubscriptionStore
+    + TestClockStore
     + TrustStore
     + UsageStore
     + std::fmt::Debug
@@ -115,6 +118,7 @@ impl<T> Storage for T where
         + OutboxStore
         + PaymentStore
         + SubscriptionStore
+        + TestClockStore
         + TrustStore
         + UsageStore
         + std::fmt::Debug

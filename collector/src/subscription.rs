@@ -16,7 +16,7 @@ pub mod zone;
 pub use crate::id::SubscriptionId;
 pub use plan::Plan;
 
-use crate::{metadata::Metadata, money::Currency};
+use crate::{id::TestClockId, metadata::Metadata, money::Currency};
 use period::OutOfCalendar;
 use plan::UnusedTime;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct Subscription {
     pub customer_id: CustomerId,
     /// Where it stands.
     pub status: SubscriptionStatus,
+    /// The test clock that it lives by, with its customer.
+    #[serde(default)]
+    pub test_clock: Option<TestClockId>,
     /// What it is billed in, whatever the plan.
     pub currency: Currency,
     /// Start of the first period, on a whole minute. May lie in the past.

@@ -26,3 +26,5 @@ mod running;
 mod shapes;
 #[path = "api/stop.rs"]
 mod stop;
+#[path = "api/test_clocks.rs"]
+mod test_clocks;

@@ -122,6 +122,7 @@ mod rocksdb {
             books_that_do_not_balance_are_refused,
             a_meter_is_billed_by_one_subscription_only,
             what_is_due_comes_in_order_and_in_slices,
+            what_is_due_under_a_test_clock_is_due_under_no_other,
             settlements_survive_a_restart_and_a_kill,
         },
         catalog::{

@@ -87,7 +87,7 @@ pub(super) async fn register(
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<Json<RegisterReply>, ApiError> {
     check_identity(&request)?;
-    let now = state.now();
+    let now = state.machine_now();
     let registration = state.storage.register(&request, now).await?;
     let status = registration.status;
     let label = status_label(status);
@@ -219,7 +219,7 @@ pub(super) async fn frames(
         epoch,
         frame,
         digest,
-        received_at: state.now(),
+        received_at: state.machine_now(),
     };
     let outcome = state.storage.apply_frame(incoming).await?;
     count(outcome, size);
@@ -283,7 +283,7 @@ async fn reply(
     outcome: FrameOutcome,
 ) -> Result<Response, ApiError> {
     let catalog_version = state.storage.catalog().await?.version;
-    let now = state.now();
+    let now = state.machine_now();
     let with = |result: FrameResult, applied: Position, message: Option<String>| FrameReply {
         result,
         applied,
@@ -406,7 +406,7 @@ pub(super) async fn retire(
     let agent_id = parse_id(&id)?;
     let retired = state
         .storage
-        .retire_agent(agent_id, &key.key_id, state.now());
+        .retire_agent(agent_id, &key.key_id, state.machine_now());
     match retired.await? {
         RetireOutcome::Retired | RetireOutcome::AlreadyRetired => get(State(state), Path(id)).await,
         RetireOutcome::NotFound => Err(not_found(&id)),
@@ -422,7 +422,7 @@ pub(super) async fn acknowledge(
     let agent_id = parse_id(&id)?;
     let acknowledged = state
         .storage
-        .acknowledge_agent(agent_id, &key.key_id, state.now());
+        .acknowledge_agent(agent_id, &key.key_id, state.machine_now());
     match acknowledged.await? {
         AcknowledgeOutcome::Acknowledged | AcknowledgeOutcome::Quiet => {
             get(State(state), Path(id)).await

@@ -175,7 +175,7 @@ async fn register(state: &ApiState, checked: &Checked) -> Result<u64, ApiError> 
         catalog_version: last.map_or(0, |last| last.catalog_version),
         acknowledged: Position::default(),
         sealed: sealed.unwrap_or_default(),
-        watermark: last.map_or(state.now(), |last| last.watermark),
+        watermark: last.map_or(state.machine_now(), |last| last.watermark),
         // A file tells frames, not the journal behind them.
         lineage: Lineage::default(),
         name: None,
@@ -183,7 +183,10 @@ async fn register(state: &ApiState, checked: &Checked) -> Result<u64, ApiError> 
         incidents: Vec::new(),
     };
     super::agents::check_identity(&request)?;
-    let registration = state.storage.register(&request, state.now()).await?;
+    let registration = state
+        .storage
+        .register(&request, state.machine_now())
+        .await?;
     match registration.status {
         RegisterStatus::LostState => Err(ApiError::concurrent_change(
             "agent",
@@ -230,7 +233,7 @@ async fn apply(
                 epoch,
                 frame,
                 digest,
-                received_at: state.now(),
+                received_at: state.machine_now(),
             })
             .await?;
         count(outcome, length);
@@ -282,7 +285,7 @@ async fn receipt(
     let receipt = Receipt {
         agent_id,
         applied,
-        issued_at: state.now(),
+        issued_at: state.machine_now(),
         public_key: key.public(),
         catalog: state.storage.catalog().await?.for_agents(),
     };

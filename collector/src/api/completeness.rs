@@ -44,7 +44,10 @@ pub(super) async fn get(
     let agents = state.storage.agents().await?;
     let catalog_version = state.storage.catalog().await?.version;
     let live = || agents.iter().filter(|agent| agent.is_live());
-    let due = state.storage.due(state.now(), None, WAITING_MAX).await?;
+    let due = state
+        .storage
+        .due(None, state.now(), None, WAITING_MAX)
+        .await?;
     let waiting = due.into_iter().map(|subscription| {
         let period_end = subscription.current_period.end;
         let awaited = Awaited {

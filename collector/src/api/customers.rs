@@ -14,10 +14,12 @@ use super::field::{Ignored, check_metadata, check_name, patch};
 use super::query::Query;
 use super::reply::{BUSINESS_ID, Items};
 use super::state::ApiState;
+use super::test_clocks;
 use crate::customer::Customer;
-use crate::id::fresh;
+use crate::id::{TestClockId, fresh};
 use crate::metadata::Metadata;
 use crate::storage::{CustomerFilter, InsertOutcome, PutOutcome};
+use crate::test_clock::TestClock;
 
 /// What creates a customer.
 #[derive(Deserialize)]
@@ -28,6 +30,7 @@ pub(super) struct CreateRequest {
     customer_id: Option<String>,
     phone_number: Option<String>,
     metadata: Option<Metadata>,
+    test_clock: Option<String>,
     #[serde(default, rename = "preferred_locale")]
     _preferred_locale: Ignored,
 }
@@ -55,6 +58,8 @@ pub(super) struct CustomerReply {
     email: String,
     phone_number: Option<String>,
     metadata: Metadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_clock: Option<TestClockId>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -68,6 +73,7 @@ impl From<Customer> for CustomerReply {
             email: customer.email,
             phone_number: customer.phone_number,
             metadata: customer.metadata,
+            test_clock: customer.test_clock,
             created_at: customer.created_at,
             updated_at: customer.updated_at,
         }
@@ -86,6 +92,8 @@ pub(super) struct NewCustomer {
     pub(super) phone_number: Option<String>,
     /// What the application attaches.
     pub(super) metadata: Metadata,
+    /// The test clock that the customer is to live by.
+    pub(super) test_clock: Option<TestClock>,
 }
 
 impl NewCustomer {
@@ -102,6 +110,7 @@ impl NewCustomer {
             email: self.email,
             phone_number: self.phone_number,
             metadata: self.metadata,
+            test_clock: self.test_clock.map(|clock| clock.test_clock_id),
             created_at: now,
             updated_at: now,
         })
@@ -114,14 +123,23 @@ pub(super) async fn create(
     Caller(key): Caller,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<(StatusCode, Json<CustomerReply>), ApiError> {
+    let test_clock = match &request.test_clock {
+        Some(id) => Some(test_clocks::for_customer(&state, "test_clock", id).await?),
+        None => None,
+    };
     let new = NewCustomer {
         customer_id: request.customer_id,
         name: request.name,
         email: request.email,
         phone_number: request.phone_number,
         metadata: request.metadata.unwrap_or_default(),
+        test_clock,
     };
-    let customer = new.build("", state.now())?;
+    let now = new
+        .test_clock
+        .as_ref()
+        .map_or(state.now(), |clock| clock.now);
+    let customer = new.build("", now)?;
     insert(&state, &customer).await?;
     state
         .audit(&key, "customer.created", customer.customer_id.as_str())
@@ -172,7 +190,8 @@ pub(super) async fn update(
     JsonBody(request): JsonBody<UpdateRequest>,
 ) -> Result<Json<CustomerReply>, ApiError> {
     let before = find(&state, &id).await?;
-    let after = changed(&before, request, state.now())?;
+    let now = state.now_under(before.test_clock.as_ref()).await?;
+    let after = changed(&before, request, now)?;
     match state.storage.put_customer(&before, &after).await? {
         PutOutcome::Written => {}
         PutOutcome::Conflict => return Err(ApiError::concurrent_change("customer", &id)),

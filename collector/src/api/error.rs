@@ -22,6 +22,7 @@ use crate::catalog::{CatalogError, CatalogErrorKind};
 use crate::storage::StorageError;
 use crate::subscription;
 use crate::telemetry::{DISK_BUDGET, metric};
+use crate::test_clock::TestClockError;
 
 /// Tells the official SDKs, which retry every 409, that this one will not go away.
 pub(super) const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -299,6 +300,22 @@ impl From<subscription::change::ChangeError> for ApiError {
             Refused::TooManyPlans => "TOO_MANY_PLAN_CHANGES",
         };
         ApiError::conflict(code, error.to_string())
+    }
+}
+
+impl From<TestClockError> for ApiError {
+    fn from(error: TestClockError) -> Self {
+        match error {
+            TestClockError::Advancing(_) => {
+                ApiError::conflict("TEST_CLOCK_ADVANCING", error.to_string())
+            }
+            TestClockError::Backwards(_) | TestClockError::TooFar(_) => ApiError::of_field(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "INVALID_FIELD",
+                "frozen_time",
+                error,
+            ),
+        }
     }
 }
 

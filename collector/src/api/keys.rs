@@ -67,7 +67,7 @@ pub(super) async fn create(
     }
     expect_included(&caller, &request.scopes, "create")?;
     let secret = Secret::generate().map_err(ApiError::internal)?;
-    let key = ApiKey::new(request.name, request.scopes, &secret, state.now());
+    let key = ApiKey::new(request.name, request.scopes, &secret, state.machine_now());
     match state.storage.insert_key(&key).await? {
         InsertOutcome::Inserted => {}
         InsertOutcome::Exists => {
@@ -114,7 +114,7 @@ pub(super) async fn revoke(
             "this is the last key with every scope, and nobody could make another: create one first",
         ));
     }
-    match state.storage.revoke_key(&id, state.now()).await? {
+    match state.storage.revoke_key(&id, state.machine_now()).await? {
         RevokeOutcome::Revoked => state.audit(&caller, "key.revoked", &id).await?,
         RevokeOutcome::AlreadyRevoked => {}
         RevokeOutcome::NotFound => return Err(not_found()),

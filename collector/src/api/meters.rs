@@ -85,7 +85,7 @@ pub(super) async fn create(
     Caller(key): Caller,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<(StatusCode, Json<MeterReply>), ApiError> {
-    let now = state.now();
+    let now = state.machine_now();
     let filter = request
         .filter
         .map(|filter| Filter::parse(filter.get(), "filter"))
@@ -154,7 +154,7 @@ pub(super) async fn update(
         name: request.name.unwrap_or(was.name),
         description: request.description.unwrap_or(was.description),
         measurement_unit: request.measurement_unit.unwrap_or(was.measurement_unit),
-        updated_at: state.now(),
+        updated_at: state.machine_now(),
         ..before.clone()
     };
     write(&state, Some(before), &after).await?;
@@ -192,7 +192,7 @@ async fn set_archived(state: &ApiState, id: &str, archived: bool) -> Result<(), 
     }
     let after = Meter {
         archived,
-        updated_at: state.now(),
+        updated_at: state.machine_now(),
         ..before.clone()
     };
     write(state, Some(before), &after).await

@@ -10,8 +10,8 @@ use super::error::ApiError;
 use super::state::ApiState;
 use super::{
     agents, audit, bundles, completeness, credit_entitlements, credit_notes, credits, customers,
-    health, invoices, keys, meters, outbox, payments, products, rate, subscriptions, trusted_keys,
-    usage, verify, wallets,
+    health, invoices, keys, meters, outbox, payments, products, rate, subscriptions, test_clocks,
+    trusted_keys, usage, verify, wallets,
 };
 use crate::auth::Scope;
 
@@ -126,6 +126,8 @@ fn reads() -> Router<ApiState> {
         .route("/v1/completeness", get(completeness::get))
         .route("/v1/keys", get(keys::list))
         .route("/v1/trusted-keys", get(trusted_keys::list))
+        .route("/v1/test-clocks", get(test_clocks::list))
+        .route("/v1/test-clocks/{id}", get(test_clocks::get))
 }
 
 fn writes() -> Router<ApiState> {
@@ -196,6 +198,8 @@ fn writes() -> Router<ApiState> {
         .route("/v1/agents/{id}/acknowledge", post(agents::acknowledge))
         .route("/v1/keys", post(keys::create))
         .route("/v1/trusted-keys", post(trusted_keys::trust))
+        .route("/v1/test-clocks", post(test_clocks::create))
+        .route("/v1/test-clocks/{id}/advance", post(test_clocks::advance))
         .route("/v1/trusted-keys/{key}", delete(trusted_keys::distrust))
         .route("/v1/keys/{id}", delete(keys::revoke))
 }

@@ -9,15 +9,17 @@ use super::room::Rooms;
 use super::turn::Turns;
 use crate::auth::ApiKey;
 use crate::config::ApiConfig;
+use crate::id::TestClockId;
 use crate::storage::{AuditEntry, Storage, StorageError};
+use crate::test_clock::BillingClock;
 
 /// The rooms behind the API; cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
     /// Everything the collector keeps.
     pub storage: Arc<dyn Storage>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// The time that billing lives in.
+    pub clock: Arc<BillingClock>,
     /// Bounds of requests.
     pub config: Arc<ApiConfig>,
     /// Who decides on a customer's credits and money.
@@ -29,9 +31,29 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The time now.
+    /// The time now of all but those who live by a test clock of their own.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The machine's time: of agents, keys and what is only noted.
+    pub(super) fn machine_now(&self) -> Timestamp {
+        self.clock.machine().now()
+    }
+
+    /// The time now of those who live by `test_clock`, or by none of their own.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn now_under(
+        &self,
+        test_clock: Option<&TestClockId>,
+    ) -> Result<Timestamp, StorageError> {
+        let Some(id) = test_clock else {
+            return Ok(self.now());
+        };
+        let clock = self.storage.test_clock(id).await?;
+        Ok(clock.map_or_else(|| self.now(), |clock| clock.now))
     }
 
     /// Remembers a change: who, what, on what.
@@ -45,7 +67,7 @@ impl ApiState {
         subject: &str,
     ) -> Result<(), StorageError> {
         let entry = AuditEntry {
-            at: self.now(),
+            at: self.machine_now(),
             actor: caller.key_id.clone(),
             action: action.to_owned(),
             subject: subject.to_owned(),

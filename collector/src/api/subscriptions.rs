@@ -24,7 +24,7 @@ use super::error::ApiError;
 use super::query::Query;
 use super::reply::Items;
 use super::state::ApiState;
-use super::{customers, products};
+use super::{customers, products, test_clocks};
 use crate::billing::{self, NewSubscription};
 use crate::customer::Customer;
 use crate::id::SubscriptionId;
@@ -40,7 +40,6 @@ pub(super) async fn create(
     Caller(key): Caller,
     JsonBody(mut request): JsonBody<CreateRequest>,
 ) -> Result<Json<CreatedReply>, ApiError> {
-    let now = state.now();
     let (billing, metadata) = (request.address()?, request.metadata()?);
     let terms = request.terms();
     let catalog = state.storage.catalog().await?;
@@ -55,12 +54,24 @@ pub(super) async fn create(
         );
         return Err(ApiError::field("billing_currency", expected));
     }
-    let (customer, is_new) = match request.customer.subscriber(now)? {
+    let test_clock = match &request.test_clock {
+        Some(id) => Some(test_clocks::for_customer(&state, "test_clock", id).await?),
+        None => None,
+    };
+    let named = test_clock.as_ref().map(|clock| clock.test_clock_id.clone());
+    let now = state.now_under(named.as_ref()).await?;
+    let (customer, is_new) = match request.customer.subscriber(test_clock, now)? {
         Subscriber::Known(id) => (customers::find(&state, &id).await?, false),
         Subscriber::New(customer) => (customer, true),
     };
+    if named.is_some() && named != customer.test_clock {
+        let message = "expected the test clock that the customer was made with, or none";
+        return Err(ApiError::field("test_clock", message));
+    }
+    let now = state.now_under(customer.test_clock.as_ref()).await?;
     let new = NewSubscription {
         customer_id: customer.customer_id.clone(),
+        test_clock: customer.test_clock.clone(),
         product,
         quantity: request.quantity,
         start: request.start_date,
@@ -118,10 +129,10 @@ pub(super) async fn list(
         .storage
         .subscriptions(&SubscriptionFilter { customer_id }, page)
         .await?;
-    let now = state.now();
     let mut items = Vec::with_capacity(subscriptions.len());
     for subscription in subscriptions {
         let customer = customer_of(&state, &subscription).await?;
+        let now = state.now_under(subscription.test_clock.as_ref()).await?;
         items.push(SubscriptionReply::new(subscription, customer, None, now)?);
     }
     Ok(Json(Items::new(items)))
@@ -134,7 +145,7 @@ pub(super) async fn get(
 ) -> Result<Json<SubscriptionReply>, ApiError> {
     let subscription = find(&state, &id).await?;
     let customer = customer_of(&state, &subscription).await?;
-    let now = state.now();
+    let now = state.now_under(subscription.test_clock.as_ref()).await?;
     let details = details_of(&state, &subscription, now).await?;
     Ok(Json(SubscriptionReply::new(
         subscription,

@@ -33,7 +33,7 @@ pub(super) async fn trust(
     let key = TrustedKey {
         public_key: request.public_key,
         name: request.name,
-        trusted_at: state.now(),
+        trusted_at: state.machine_now(),
     };
     match state.storage.trust_key(&key).await? {
         InsertOutcome::Inserted => {}

@@ -5,7 +5,7 @@ use crate::{
     bookkeeping::{Book, Posting},
     catalog::{Frequency, Interval, Product},
     credits::{CreditAttachment, Grant, GrantId, GrantSource},
-    id::{InvoiceId, SubscriptionId},
+    id::{InvoiceId, SubscriptionId, TestClockId},
     metadata::Metadata,
     money::Decimal,
     subscription::{
@@ -33,6 +33,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct NewSubscription<'a> {
     /// Who is billed; the caller has checked that it exists.
     pub customer_id: CustomerId,
+    /// The test clock that the customer lives by.
+    pub test_clock: Option<TestClockId>,
     /// What is bought.
     pub product: &'a Product,
     /// Multiplies the fixed fee.
@@ -194,6 +196,7 @@ fn subscription(new: NewSubscription<'_>, now: Timestamp) -> Result<Subscription
     let mut subscription = Subscription {
         subscription_id: SubscriptionId::fresh(now),
         customer_id: new.customer_id,
+        test_clock: new.test_clock,
         status: SubscriptionStatus::Active,
         currency: price.currency,
         starts_at,

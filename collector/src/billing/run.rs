@@ -11,6 +11,7 @@ use crate::{
     lease::Lease,
     storage::{DueCursor, SettleOutcome, Storage, StorageError},
     subscription::{Subscription, SubscriptionId, SubscriptionStatus},
+    test_clock::Present,
 };
 use futures_util::future::join_all;
 use std::{
@@ -76,12 +77,27 @@ pub async fn close_due<S: Storage + ?Sized>(
     completeness_wait: Duration,
     holder: &str,
 ) -> Result<RunReport, StorageError> {
-    let now = clock.now();
-    let mut due = storage.due(now, None, DUE_BATCH).await?;
+    let present = Present::of_machine(clock.now());
+    close_due_at(storage, &present, clock, completeness_wait, holder).await
+}
+
+/// As [`close_due`], for those who live by one clock, at its instant. The lease is of the machine's time.
+///
+/// # Errors
+/// Only when the storage is unavailable; what was closed before that stays closed.
+pub async fn close_due_at<S: Storage + ?Sized>(
+    storage: &S,
+    present: &Present,
+    machine: &dyn Clock,
+    completeness_wait: Duration,
+    holder: &str,
+) -> Result<RunReport, StorageError> {
+    let (timeline, now) = (present.timeline.as_ref(), present.now);
+    let mut due = storage.due(timeline, now, None, DUE_BATCH).await?;
     if due.is_empty() {
         return Ok(RunReport::default());
     }
-    let mut lease = Lease::new(storage, clock, LEASE_NAME, holder);
+    let mut lease = Lease::new(storage, machine, LEASE_NAME, holder);
     if !lease.keep().await? {
         return Ok(RunReport {
             leased_elsewhere: true,
@@ -99,6 +115,7 @@ pub async fn close_due<S: Storage + ?Sized>(
         service,
         catalog_version,
         now,
+        present,
         completeness_wait,
         report: RunReport::default(),
         stuck: BTreeSet::new(),
@@ -112,7 +129,7 @@ pub async fn close_due<S: Storage + ?Sized>(
         if waits || !lease.keep().await? {
             break;
         }
-        due = storage.due(now, Some(&after), DUE_BATCH).await?;
+        due = storage.due(timeline, now, Some(&after), DUE_BATCH).await?;
     }
     lease.release().await?;
     Ok(run.report)
@@ -124,6 +141,7 @@ struct Run<'a, S: ?Sized> {
     service: Service,
     catalog_version: u64,
     now: Timestamp,
+    present: &'a Present,
     completeness_wait: Duration,
     report: RunReport,
     /// Subscriptions of which a later period than the one found due waits or failed. It is due too, and would be found again.
@@ -244,12 +262,20 @@ impl<S: Storage + ?Sized> Run<'_, S> {
     /// Returns the agents to name as missing, or none when the period has to wait.
     fn missing_agents(&mut self, subscription: &Subscription) -> Option<Vec<AgentId>> {
         let period_end = subscription.current_period.end;
-        let awaited = Awaited {
-            period_end,
-            since: period_end.max(subscription.created_at),
-            catalog_version: self.catalog_version,
+        let awaited = match self.present.delivered_up_to {
+            None => Awaited {
+                period_end,
+                since: period_end.max(subscription.created_at),
+                catalog_version: self.catalog_version,
+            },
+            // Nobody can deliver of a future that is only told.
+            Some(told_at) => Awaited {
+                period_end: period_end.min(told_at),
+                since: told_at,
+                catalog_version: self.catalog_version,
+            },
         };
-        let (now, wait) = (self.now, self.completeness_wait);
+        let (now, wait) = (self.present.machine, self.completeness_wait);
         match completeness::assess(&self.agents, &awaited, &self.service, now, wait) {
             Completeness::Complete => Some(Vec::new()),
             Completeness::Overdue { missing } => Some(missing),

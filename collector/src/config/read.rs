@@ -12,7 +12,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Source};
 
-use super::{ENV_PREFIX, Flags, size};
+use super::{ENV_PREFIX, Flags, Mode, size};
 use crate::telemetry::LogFormat;
 
 /// Environment variables with the prefix that commands use; they are no settings of the server.
@@ -106,6 +106,13 @@ impl Reader {
         let format = self.parse(key, default, "human or json", LogFormat::from_name);
         self.note(key, format.name().to_owned());
         format
+    }
+
+    /// `live` or `test`.
+    pub(super) fn mode(&mut self, key: &'static str, default: Mode) -> Mode {
+        let mode = self.parse(key, default, "live or test", Mode::from_name);
+        self.note(key, mode.name().to_owned());
+        mode
     }
 
     /// A duration above zero, with its unit.

@@ -59,6 +59,7 @@ mod payment;
 mod roster;
 mod settle;
 mod subscription;
+mod test_clock;
 mod transaction;
 mod trust;
 mod usage;

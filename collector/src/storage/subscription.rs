@@ -6,7 +6,7 @@ use submeter_common::time::Timestamp;
 
 use super::{Page, StorageError};
 use crate::billing::{Invoice, Settlement};
-use crate::id::SubscriptionId;
+use crate::id::{SubscriptionId, TestClockId};
 use crate::outbox::NewMessage;
 use crate::subscription::Subscription;
 
@@ -82,15 +82,23 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         page: Page,
     ) -> Result<Vec<Subscription>, StorageError>;
 
-    /// Returns up to `limit` active subscriptions whose open period has ended at `now`, the longest
-    /// overdue first. Costs what it returns, not what is stored. `after` continues behind an entry
+    /// Returns up to `limit` active subscriptions that live by the test clock `timeline` (by none of their own, when it is
+    /// `None`) and whose open period has ended at `now`, the longest overdue first. Costs what it returns, not what is stored. `after` continues behind an entry
     /// of the answer before, so that periods that have to wait do not hide those behind them.
     async fn due(
         &self,
+        timeline: Option<&TestClockId>,
         now: Timestamp,
         after: Option<&DueCursor>,
         limit: usize,
     ) -> Result<Vec<Subscription>, StorageError>;
+
+    /// Returns when the next open period after `after` ends of those that live by `timeline`.
+    async fn next_due(
+        &self,
+        timeline: Option<&TestClockId>,
+        after: Timestamp,
+    ) -> Result<Option<Timestamp>, StorageError>;
 }
 
 /// Names a place in the list of what is due.

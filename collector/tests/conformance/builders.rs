@@ -239,6 +239,7 @@ pub(crate) fn subscription(id: &str, customer_name: &str, meters: &[&str], n: u3
         subscription_id: SubscriptionId::from_text(id),
         customer_id: customer(customer_name),
         status: SubscriptionStatus::Active,
+        test_clock: None,
         currency: Currency::USD,
         starts_at: NEW_YEAR,
         plan: plan(Price::UsageBased(UsageBasedPrice {

@@ -17,6 +17,7 @@ fn person(name: &str, email: &str, hours: i64) -> Customer {
         email: email.to_owned(),
         phone_number: None,
         metadata: Default::default(),
+        test_clock: None,
         created_at: after(hours * HOUR),
         updated_at: after(hours * HOUR),
     }

@@ -8,14 +8,16 @@ use submeter_collector::ledger::{Account, Cause, Transfer};
 use submeter_collector::money::Decimal;
 use submeter_collector::storage::{
     CreateOutcome, DueCursor, EntryFilter, InvoiceFilter, InvoiceStore, LedgerStore, Page,
-    SettleOutcome, Storage, StorageError, SubscriptionFilter, SubscriptionStore,
+    PutOutcome, SettleOutcome, Storage, StorageError, SubscriptionFilter, SubscriptionStore,
+    TestClockStore,
 };
 use submeter_collector::subscription::SubscriptionStatus;
+use submeter_collector::test_clock::{ClockScope, TestClock};
 use submeter_common::time::Timestamp;
 
 use crate::Engine;
 use crate::builders::{
-    DAY, after, customer, grant, meter, opening, settlement, subscription, transfer,
+    DAY, NEW_YEAR, after, customer, grant, meter, opening, settlement, subscription, transfer,
 };
 
 const ALL: fn() -> Page = || Page::new(0, 1000);
@@ -398,21 +400,24 @@ pub(crate) async fn what_is_due_comes_in_order_and_in_slices<E: Engine>() {
     };
     let due = |now| {
         let store = Arc::clone(&store);
-        async move { ids(store.due(after(now), None, 100).await.unwrap()) }
+        async move { ids(store.due(None, after(now), None, 100).await.unwrap()) }
     };
     assert!(due(DAY - 1).await.is_empty());
     assert_eq!(due(DAY).await, ["sub_a"], "due at the very end");
     assert_eq!(due(2 * DAY).await, ["sub_a", "sub_b", "sub_b2"]);
     assert_eq!(due(30 * DAY).await, ["sub_a", "sub_b", "sub_b2", "sub_c"]);
 
-    let first = store.due(after(30 * DAY), None, 2).await.unwrap();
+    let first = store.due(None, after(30 * DAY), None, 2).await.unwrap();
     let last = first.last().unwrap();
     let cursor = DueCursor {
         period_end: last.current_period.end,
         subscription_id: last.subscription_id.clone(),
     };
     assert_eq!(
-        ids(store.due(after(30 * DAY), Some(&cursor), 2).await.unwrap()),
+        ids(store
+            .due(None, after(30 * DAY), Some(&cursor), 2)
+            .await
+            .unwrap()),
         ["sub_b2", "sub_c"]
     );
 
@@ -490,4 +495,60 @@ pub(crate) async fn settlements_survive_a_restart_and_a_kill<E: Engine>() {
 
 fn transfer_unit() -> submeter_collector::ledger::LedgerUnit {
     transfer("any", "acme", 1).unit
+}
+
+pub(crate) async fn what_is_due_under_a_test_clock_is_due_under_no_other<E: Engine>() {
+    let engine = E::new();
+    let store = engine.open();
+    let clock = TestClock::new(None, ClockScope::Collector, NEW_YEAR, NEW_YEAR);
+    let written = store.put_test_clock(None, &clock).await.unwrap();
+    assert_eq!(written, PutOutcome::Written);
+    let second = TestClock::new(None, ClockScope::Collector, NEW_YEAR, NEW_YEAR);
+    let refused = store.put_test_clock(None, &second).await.unwrap();
+    assert_eq!(refused, PutOutcome::Conflict, "one rules the collector");
+    let going = clock.advance(after(DAY), NEW_YEAR).unwrap();
+    for expected in [PutOutcome::Written, PutOutcome::Conflict] {
+        let outcome = store.put_test_clock(Some(&clock), &going).await.unwrap();
+        assert_eq!(outcome, expected, "over what was read");
+    }
+    let own = clock.test_clock_id.clone();
+    for (id, n, timeline) in [
+        ("sub_a", 0, None),
+        ("sub_b", 1, Some(own.clone())),
+        ("sub_c", 3, Some(own.clone())),
+    ] {
+        let mut opening = opening(id, id, &["calls"]);
+        opening.subscription = subscription(id, id, &["calls"], n);
+        opening.subscription.test_clock = timeline;
+        let created = store.create_subscription(opening).await.unwrap();
+        assert!(matches!(created, CreateOutcome::Created(_)));
+    }
+    let (store, own) = (&store, &own);
+    let due = |timeline: bool, now: i64| async move {
+        let due = store
+            .due(timeline.then_some(own), after(now), None, 10)
+            .await
+            .unwrap();
+        due.into_iter()
+            .map(|due| due.subscription_id.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(due(false, 30 * DAY).await, ["sub_a"]);
+    assert_eq!(due(true, 2 * DAY).await, ["sub_b"]);
+    assert_eq!(due(true, 30 * DAY).await, ["sub_b", "sub_c"]);
+    let next = |timeline: bool, now: i64| async move {
+        store
+            .next_due(timeline.then_some(own), after(now))
+            .await
+            .unwrap()
+    };
+    assert_eq!(next(false, 0).await, Some(after(DAY)));
+    assert_eq!(
+        next(false, DAY).await,
+        None,
+        "what ends at that very instant is no longer ahead"
+    );
+    assert_eq!(next(true, 0).await, Some(after(2 * DAY)));
+    assert_eq!(next(true, 2 * DAY).await, Some(after(4 * DAY)));
+    assert_eq!(next(true, 4 * DAY).await, None);
 }

@@ -123,8 +123,8 @@ pub(in super::super) async fn change(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<ChangePlanRequest>,
 ) -> Result<Json<ChangePlanReply>, ApiError> {
-    let now = state.now();
     let before = find(&state, &id).await?;
+    let now = state.now_under(before.test_clock.as_ref()).await?;
     let catalog = state.storage.catalog().await?;
     let after = request.apply(&before, &catalog, now)?;
     let plan = changed(&after)?;
@@ -150,8 +150,8 @@ pub(in super::super) async fn preview(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<ChangePlanRequest>,
 ) -> Result<Json<ChangePreview>, ApiError> {
-    let now = state.now();
     let before = find(&state, &id).await?;
+    let now = state.now_under(before.test_clock.as_ref()).await?;
     let catalog = state.storage.catalog().await?;
     let after = request.apply(&before, &catalog, now)?;
     let customer = customer_of(&state, &before).await?;
@@ -168,8 +168,8 @@ pub(in super::super) async fn take_back(
     Caller(key): Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let now = state.now();
     let before = find(&state, &id).await?;
+    let now = state.now_under(before.test_clock.as_ref()).await?;
     let after = drop_scheduled(&before, now)?;
     write(&state, &before, &after, messages::updated(&after, now)).await?;
     state

@@ -104,7 +104,8 @@ pub(in super::super) async fn history(
         // Pages are cut out of what is wanted, so all periods are looked at.
         _ => (0, usize::MAX),
     };
-    let periods = billing::history(&*state.storage, &subscription, state.now(), skip, take).await?;
+    let now = state.now_under(subscription.test_clock.as_ref()).await?;
+    let periods = billing::history(&*state.storage, &subscription, now, skip, take).await?;
     let shown = periods.into_iter().filter(|usage| wanted.has(usage));
     let cut: Vec<PeriodUsage> = if take == usize::MAX {
         page.of(shown)

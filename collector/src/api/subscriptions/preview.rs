@@ -103,8 +103,8 @@ pub(in super::super) async fn of_cancel(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<CancelPreviewRequest>,
 ) -> Result<Json<CancelPreview>, ApiError> {
-    let now = state.now();
     let before = find(&state, &id).await?;
+    let now = state.now_under(before.test_clock.as_ref()).await?;
     let _ = customer_of(&state, &before).await?;
     let at_end = request.cancel_at_next_billing_date.unwrap_or(false);
     let wanted = CancelRequest {

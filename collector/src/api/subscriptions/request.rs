@@ -15,6 +15,7 @@ use crate::subscription::BillingAddress;
 use crate::subscription::period::Alignment;
 use crate::subscription::proration::Proration;
 use crate::subscription::zone::Zone;
+use crate::test_clock::TestClock;
 
 /// What creates a subscription.
 #[derive(Deserialize)]
@@ -38,6 +39,7 @@ pub(in super::super) struct CreateRequest {
     #[serde(default, rename = "one_time_product_cart")]
     _one_time_product_cart: Unsupported,
     trial_period_days: Option<u32>,
+    pub(super) test_clock: Option<String>,
     time_zone: Option<Zone>,
     billing_alignment: Option<Alignment>,
     proration: Option<Proration>,
@@ -98,7 +100,11 @@ pub(super) enum Subscriber {
 
 impl CustomerRequest {
     /// Tells whether a known or a new customer is meant.
-    pub(super) fn subscriber(self, now: Timestamp) -> Result<Subscriber, ApiError> {
+    pub(super) fn subscriber(
+        self,
+        test_clock: Option<TestClock>,
+        now: Timestamp,
+    ) -> Result<Subscriber, ApiError> {
         match (self.customer_id, self.email) {
             (Some(_), Some(_)) => Err(ApiError::field(
                 "customer.email",
@@ -114,6 +120,7 @@ impl CustomerRequest {
                     email,
                     phone_number,
                     metadata: Metadata::new(),
+                    test_clock,
                 };
                 new.build("customer.", now).map(Subscriber::New)
             }

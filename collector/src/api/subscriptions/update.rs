@@ -182,8 +182,8 @@ pub(in super::super) async fn update(
     Path(id): Path<String>,
     JsonBody(request): JsonBody<UpdateRequest>,
 ) -> Result<Json<SubscriptionReply>, ApiError> {
-    let now = state.now();
     let before = find(&state, &id).await?;
+    let now = state.now_under(before.test_clock.as_ref()).await?;
     let (after, cancels) = request.apply(&before, now)?;
     if after != before {
         let (message, action) = match after.cancellation.as_ref().filter(|_| cancels) {

@@ -190,7 +190,8 @@ async fn a_runner_leaves_alone_what_another_has_leased_until_the_lease_is_over()
 #[tokio::test]
 async fn settlements_of_one_write_that_do_not_pass_take_no_other_with_them() {
     let world = backlog().await;
-    let due = crate::storage::SubscriptionStore::due(world.store(), at("2025-04-01"), None, 10);
+    let due =
+        crate::storage::SubscriptionStore::due(world.store(), None, at("2025-04-01"), None, 10);
     let mut settlements = Vec::new();
     for subscription in due.await.unwrap() {
         let closing =

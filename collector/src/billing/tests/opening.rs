@@ -12,6 +12,7 @@ use submeter_common::{AggregationKind::Sum, Timestamp};
 fn new(product: &Product, quantity: u32, start: Option<Timestamp>) -> NewSubscription<'_> {
     NewSubscription {
         customer_id: customer(),
+        test_clock: None,
         product,
         quantity,
         start,

@@ -103,7 +103,7 @@ async fn the_job_closes_what_is_due_until_it_is_told_to_stop() {
         completeness_wait: WAIT,
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let clock = std::sync::Arc::new(world.clock.clone());
+    let clock = world.billing_clock(None);
     let job = tokio::spawn(jobs::run(world.shared_store(), clock, config, stopped));
     world.deliver("2025-02-01", &[]).await;
     world.clock.set(at("2025-02-01"));

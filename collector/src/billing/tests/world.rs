@@ -16,6 +16,7 @@ use crate::{
         InvoiceStore, LedgerStore, Page, SubscriptionStore, UsageStore, rocksdb::RocksStore,
     },
     subscription::{BillingAddress, Subscription, SubscriptionId},
+    test_clock::{BillingClock, TestClock},
 };
 use std::{path::Path, sync::Arc, time::Duration};
 use submeter_common::{
@@ -82,6 +83,11 @@ impl World {
 
     pub(super) fn shared_store(&self) -> Arc<RocksStore> {
         Arc::clone(self.store.as_ref().unwrap())
+    }
+
+    /// The time of background work: that of `ruling`, or of the machine when there is none.
+    pub(super) fn billing_clock(&self, ruling: Option<TestClock>) -> Arc<BillingClock> {
+        Arc::new(BillingClock::new(Arc::new(self.clock.clone()), ruling))
     }
 
     pub(super) fn store(&self) -> &RocksStore {
@@ -265,6 +271,7 @@ impl World {
     ) -> Subscription {
         let new = NewSubscription {
             customer_id: customer(),
+            test_clock: None,
             product,
             quantity,
             start: Some(at(start)),

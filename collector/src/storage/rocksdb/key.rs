@@ -14,7 +14,7 @@
 use submeter_common::id::{AgentId, CustomerId, MeterId};
 use submeter_common::time::Timestamp;
 
-use crate::id::{InvoiceId, SubscriptionId};
+use crate::id::{InvoiceId, SubscriptionId, TestClockId};
 use crate::storage::shard::shard_of;
 use crate::usage::Level;
 
@@ -43,6 +43,7 @@ pub(super) enum Kind {
     /// A customer's balances.
     Books = 19,
     Reservation = 20,
+    TestClock = 21,
 }
 
 /// Orders and look-ups over documents. The numbers are stored, too.
@@ -59,7 +60,7 @@ pub(super) enum Index {
     SubscriptionsOfCustomer = 4,
     /// customer, meter, subscription: that bills it, or did, or will
     MeterInUse = 5,
-    /// end of the open period, subscription
+    /// test clock or nothing, end of the open period, subscription
     Due = 6,
     /// order
     Invoices = 7,
@@ -155,8 +156,17 @@ impl Key {
         Self::with_capacity(64).byte(index as u8)
     }
 
-    pub(super) fn due(period_end: Timestamp, subscription: &SubscriptionId) -> Vec<u8> {
-        Self::of_index(Index::Due)
+    /// What is due under a test clock, or under none, begins with this.
+    pub(super) fn timeline(test_clock: Option<&TestClockId>) -> Self {
+        Self::of_index(Index::Due).text(test_clock.map_or("", TestClockId::as_str))
+    }
+
+    pub(super) fn due(
+        test_clock: Option<&TestClockId>,
+        period_end: Timestamp,
+        subscription: &SubscriptionId,
+    ) -> Vec<u8> {
+        Self::timeline(test_clock)
             .time(period_end)
             .last(subscription.as_str().as_bytes())
     }

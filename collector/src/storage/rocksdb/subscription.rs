@@ -14,7 +14,7 @@ use super::key::{Index, Key, Kind, behind};
 use super::settle::{self, Staged};
 use super::transaction::Transaction;
 use crate::billing::Settlement;
-use crate::id::SubscriptionId;
+use crate::id::{SubscriptionId, TestClockId};
 use crate::outbox::NewMessage;
 use crate::storage::{
     CreateOutcome, DueCursor, Page, StorageError, SubscriptionFilter, SubscriptionOutcome,
@@ -69,12 +69,25 @@ impl SubscriptionStore for RocksStore {
 
     async fn due(
         &self,
+        timeline: Option<&TestClockId>,
         now: Timestamp,
         after: Option<&DueCursor>,
         limit: usize,
     ) -> Result<Vec<Subscription>, StorageError> {
-        let after = after.map(|cursor| Key::due(cursor.period_end, &cursor.subscription_id));
-        self.blocking(move |database| due(database, now, after, limit))
+        let after =
+            after.map(|cursor| Key::due(timeline, cursor.period_end, &cursor.subscription_id));
+        let timeline = timeline.cloned();
+        self.blocking(move |database| due(database, timeline.as_ref(), now, after, limit))
+            .await
+    }
+
+    async fn next_due(
+        &self,
+        timeline: Option<&TestClockId>,
+        after: Timestamp,
+    ) -> Result<Option<Timestamp>, StorageError> {
+        let timeline = timeline.cloned();
+        self.blocking(move |database| next_due(database, timeline.as_ref(), after))
             .await
     }
 }
@@ -146,10 +159,15 @@ pub(super) fn put(
 ) -> Result<(), StorageError> {
     let id = &after.subscription_id;
     if let Some(before) = before {
-        write.delete_index(&Key::due(before.current_period.end, id));
+        let timeline = before.test_clock.as_ref();
+        write.delete_index(&Key::due(timeline, before.current_period.end, id));
     }
     if after.status == SubscriptionStatus::Active {
-        write.put_index(&Key::due(after.current_period.end, id), id.as_str());
+        let timeline = after.test_clock.as_ref();
+        write.put_index(
+            &Key::due(timeline, after.current_period.end, id),
+            id.as_str(),
+        );
     }
     write.put_document(Kind::Subscription, id.as_str(), after)
 }
@@ -185,14 +203,15 @@ fn billed_twice(
 
 fn due(
     database: &Database,
+    timeline: Option<&TestClockId>,
     now: Timestamp,
     after: Option<Vec<u8>>,
     limit: usize,
 ) -> Result<Vec<Subscription>, StorageError> {
     // The first key behind all that end by `now`; and the first behind the cursor's own.
-    let bound = behind(Key::of_index(Index::Due).time(now).as_bytes());
+    let bound = behind(Key::timeline(timeline).time(now).as_bytes());
     let start = after.map_or_else(
-        || Key::of_index(Index::Due).into_bytes(),
+        || Key::timeline(timeline).into_bytes(),
         |key| [key.as_slice(), &[0]].concat(),
     );
     database
@@ -205,4 +224,25 @@ fn due(
             database.named(Kind::Subscription, id)
         })
         .collect()
+}
+
+/// Reads the first entry behind all of `after`.
+fn next_due(
+    database: &Database,
+    timeline: Option<&TestClockId>,
+    after: Timestamp,
+) -> Result<Option<Timestamp>, StorageError> {
+    let prefix = Key::timeline(timeline);
+    let bound = behind(prefix.as_bytes());
+    let Some(start) = behind(prefix.time(after).as_bytes()) else {
+        return Ok(None);
+    };
+    let mut entries = database.walk_between(Family::Indexes, start, bound, Direction::Forward);
+    let Some(entry) = entries.next() else {
+        return Ok(None);
+    };
+    let (_, id) = entry?;
+    let id = std::str::from_utf8(&id).map_err(|error| codec::corrupt("due entry", error))?;
+    let subscription: Subscription = database.named(Kind::Subscription, id)?;
+    Ok(Some(subscription.current_period.end))
 }
