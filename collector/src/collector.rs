@@ -125,6 +125,7 @@ impl Collector {
         // 6. The door.
         let api_config = Arc::new(config.api.clone());
         let routes = api::router(ApiState {
+            told: None,
             storage: Arc::clone(&storage),
             clock,
             rooms: Rooms::new(&api_config),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use submeter_common::id::CustomerId;
 use submeter_common::time::{Clock, Timestamp};
 
 use super::room::Rooms;
 use super::turn::Turns;
 use crate::auth::ApiKey;
-use crate::config::ApiConfig;
+use crate::config::{ApiConfig, Mode};
 use crate::id::TestClockId;
 use crate::storage::{AuditEntry, Storage, StorageError};
 use crate::test_clock::BillingClock;
@@ -20,6 +21,8 @@ pub struct ApiState {
     pub storage: Arc<dyn Storage>,
     /// The time that billing lives in.
     pub clock: Arc<BillingClock>,
+    /// The time of the test clock that a request's customer lives by; none of the others.
+    pub told: Option<Timestamp>,
     /// Bounds of requests.
     pub config: Arc<ApiConfig>,
     /// Who decides on a customer's credits and money.
@@ -31,9 +34,24 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// The time now of all but those who live by a test clock of their own.
+    /// The time now: that of the request's customer after [`ApiState::in_time_of`], else of all who live by no test clock of
+    /// their own.
     pub(super) fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.told.unwrap_or_else(|| self.clock.now())
+    }
+
+    /// The same rooms in the time of a customer. One that nobody knows lives by no clock.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn in_time_of(mut self, customer: &str) -> Result<Self, StorageError> {
+        if self.config.mode == Mode::Test
+            && let Ok(id) = CustomerId::new(customer)
+            && let Some(customer) = self.storage.customer(&id).await?
+        {
+            self.told = Some(self.now_under(customer.test_clock.as_ref()).await?);
+        }
+        Ok(self)
     }
 
     /// The machine's time: of agents, keys and what is only noted.

@@ -50,6 +50,7 @@ pub(super) async fn list(
     query: Query,
 ) -> Result<Json<WalletsReply>, ApiError> {
     query.finish()?;
+    let state = state.in_time_of(&id).await?;
     let customer = customers::find(&state, &id).await?;
     let books = state.storage.books(&customer.customer_id).await?;
     let mut items = Vec::new();
@@ -157,6 +158,7 @@ pub(super) async fn movements(
         .map(|code| Currency::parse(&code).map_err(|error| ApiError::field("currency", error)))
         .transpose()?;
     query.finish()?;
+    let state = state.in_time_of(&id).await?;
     let customer = customers::find(&state, &id).await?;
     let entries = state
         .storage
@@ -202,6 +204,7 @@ pub(super) async fn adjust(
             "expected 1 or more minor units; entry_type says which way",
         ));
     }
+    let state = state.in_time_of(&id).await?;
     let customer = customers::find(&state, &id).await?;
     let remark = Remark::check(&state, request.idempotency_key, request.reason, None)?;
     let amount = match request.entry_type {

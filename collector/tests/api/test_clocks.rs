@@ -161,6 +161,49 @@ async fn a_customers_months_go_by_in_order_and_nobody_elses() {
 }
 
 #[tokio::test]
+async fn a_customers_credits_and_payments_live_by_its_clock() {
+    let running = start(tempfile::tempdir().unwrap()).await;
+    let api = &running.api;
+    let tokens = json!({
+        "name": "Tokens", "unit": "token", "precision": 0, "overage_enabled": false, "rollover_enabled": false,
+    });
+    let tokens = api.create("/credit-entitlements", tokens, "id").await;
+    let id = clock(api, json!({"frozen_time": "2026-01-01T00:00:00Z"})).await;
+    api.post(
+        "/customers",
+        json!({"customer_id": "ada", "name": "Ada", "email": "ada@example.com", "test_clock": id}),
+    )
+    .await;
+    let grant = json!({"credit_entitlement_id": tokens, "amount": "50", "expires_at": "2026-02-01T00:00:00Z"});
+    api.post("/v1/customers/ada/grants", grant).await;
+    let path = format!("/credit-entitlements/{tokens}/balances/ada");
+    assert_eq!(
+        api.fetch(&path).await["balance"],
+        "50",
+        "it has not expired by the clock, though by the machine"
+    );
+    let plan = api
+        .create("/products", product(100, json!([])), "product_id")
+        .await;
+    let ada = api.subscribe("ada", &plan, "2026-01-01T00:00:00Z").await;
+    let listed = api
+        .fetch(&format!("/v1/invoices?subscription_id={ada}"))
+        .await;
+    let invoice = listed["items"][0]["invoice_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let paid = api
+        .post(&format!("/v1/invoices/{invoice}/pay"), json!({}))
+        .await;
+    assert_eq!(paid["closed_at"], "2026-01-01T00:00:00Z");
+    advance(api, &id, "2026-02-01T00:00:00Z").await;
+    arrived(api, &id).await;
+    assert_eq!(api.fetch(&path).await["balance"], "0");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn the_whole_collector_can_live_by_a_clock_that_survives_restarts() {
     let running = start(tempfile::tempdir().unwrap()).await;
     let api = &running.api;

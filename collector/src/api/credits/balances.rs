@@ -53,7 +53,8 @@ pub(in super::super) async fn list(
             customer_id,
             entitlement: entitlement.clone(),
         };
-        balances.push(balance(&state, &place).await?);
+        let told = state.clone().in_time_of(place.customer_id.as_str()).await?;
+        balances.push(balance(&told, &place).await?);
     }
     Ok(Json(Items::new(balances)))
 }
@@ -65,6 +66,7 @@ pub(in super::super) async fn get(
     query: Query,
 ) -> Result<Json<BalanceReply>, ApiError> {
     query.finish()?;
+    let state = state.in_time_of(&customer).await?;
     let place = Place::find(&state, &id, &customer).await?;
     Ok(Json(balance(&state, &place).await?))
 }

@@ -109,6 +109,7 @@ pub(in super::super) async fn list(
     let transaction_type = kind.as_deref().map(parse_type).transpose()?;
     let (from, until) = (query.time("start_date")?, query.time("end_date")?);
     query.finish()?;
+    let state = state.in_time_of(&customer).await?;
     let place = Place::find(&state, &id, &customer).await?;
     let filter = EntryFilter {
         unit: Some(unit_of(&place.entitlement.id)),
@@ -186,6 +187,7 @@ pub(in super::super) async fn create(
     Path((id, customer)): Path<(String, String)>,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<(StatusCode, Json<CreatedReply>), ApiError> {
+    let state = state.in_time_of(&customer).await?;
     let place = Place::find(&state, &id, &customer).await?;
     let amount = Decimal::from(request.amount);
     place.check_amount(&amount)?;

@@ -125,6 +125,7 @@ pub(in super::super) async fn list(
     let status = query.text("status")?;
     let status = status.as_deref().map(Status::parse).transpose()?;
     query.finish()?;
+    let state = state.in_time_of(&customer).await?;
     let place = Place::find(&state, &id, &customer).await?;
     let now = state.now();
     let mut grants = place.holdings(&state).await?.live;
@@ -172,6 +173,7 @@ pub(in super::super) async fn create(
     Path(customer): Path<String>,
     JsonBody(request): JsonBody<GrantRequest>,
 ) -> Result<Json<GrantReply>, ApiError> {
+    let state = state.in_time_of(&customer).await?;
     let place = Place::find(&state, &request.credit_entitlement_id, &customer).await?;
     let new = NewGrant {
         source: match request.source.unwrap_or_default() {
@@ -265,6 +267,7 @@ pub(in super::super) async fn void(
     let grant_id = GrantId::from_text(id.as_str());
     let grant = find(&state, &grant_id).await?;
     let entitlement = grant.credit_entitlement_id.as_str();
+    let state = state.in_time_of(grant.customer_id.as_str()).await?;
     let place = Place::find(&state, entitlement, grant.customer_id.as_str()).await?;
     let amount = request.amount.map(Decimal::from);
     if let Some(amount) = &amount {

@@ -105,6 +105,7 @@ pub(in super::super) async fn create(
         let expected = format!("expected 1 to {TIMEOUT_SECONDS_MAX} seconds");
         return Err(ApiError::field("timeout_seconds", expected));
     }
+    let state = state.in_time_of(&customer).await?;
     let place = Place::find(&state, &request.credit_entitlement_id, &customer).await?;
     let amount = Decimal::from(request.amount);
     place.check_amount(&amount)?;
@@ -148,6 +149,7 @@ pub(in super::super) async fn list(
 ) -> Result<Json<Items<ReservationReply>>, ApiError> {
     let page = query.page()?;
     query.finish()?;
+    let state = state.in_time_of(&customer).await?;
     let customer = customers::find(&state, &customer).await?;
     let found = state
         .storage
@@ -168,6 +170,7 @@ pub(in super::super) async fn get(
     Path(id): Path<String>,
 ) -> Result<Json<ReservationReply>, ApiError> {
     let reservation = find(&state, &id).await?;
+    let state = state.in_time_of(reservation.customer_id.as_str()).await?;
     Ok(Json(ReservationReply::new(reservation, state.now())))
 }
 
@@ -187,6 +190,7 @@ pub(in super::super) async fn commit(
     JsonBody(request): JsonBody<CommitRequest>,
 ) -> Result<Json<ReservationReply>, ApiError> {
     let reservation = find(&state, &id).await?;
+    let state = state.in_time_of(reservation.customer_id.as_str()).await?;
     let amount = request
         .amount
         .map_or_else(|| reservation.amount.clone(), Decimal::from);
@@ -207,6 +211,7 @@ pub(in super::super) async fn release(
     Path(id): Path<String>,
 ) -> Result<Json<ReservationReply>, ApiError> {
     let reservation = find(&state, &id).await?;
+    let state = state.in_time_of(reservation.customer_id.as_str()).await?;
     let ended = [ReservationStatus::Released, ReservationStatus::Expired];
     if ended.contains(&reservation.status) {
         return Ok(Json(ReservationReply::new(reservation, state.now())));

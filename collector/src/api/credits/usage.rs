@@ -33,6 +33,7 @@ pub(in super::super) async fn of_customer(
     query: Query,
 ) -> Result<Json<Items<KindReply>>, ApiError> {
     query.finish()?;
+    let state = state.in_time_of(&id).await?;
     let customer = customers::find(&state, &id).await?.customer_id;
     let catalog = state.storage.catalog().await?;
     let grants = state.storage.grants(&customer, None).await?;
@@ -85,7 +86,7 @@ pub(in super::super) async fn of_subscription(
 ) -> Result<Json<SubscriptionUsage>, ApiError> {
     query.finish()?;
     let subscription = subscriptions::find(&state, &id).await?;
-    let now = state.now();
+    let now = state.now_under(subscription.test_clock.as_ref()).await?;
     let mut items = Vec::new();
     for terms in &subscription.plan.credit_entitlements {
         let (customer, kind) = (&subscription.customer_id, &terms.credit_entitlement_id);

@@ -74,6 +74,7 @@ pub(in super::super) async fn pay(
     check_optional("reference", reference.as_deref())?;
     check_optional("idempotency_key", request.idempotency_key.as_deref())?;
     let invoice = found(&state, &id).await?;
+    let state = state.in_time_of(invoice.customer_id.as_str()).await?;
     if let Some(receipt) = &request.idempotency_key {
         let payment = PaymentId::derived(&[invoice.invoice_id.as_str(), "hand", receipt]);
         if state.storage.payment(&payment).await?.is_some() {
@@ -105,6 +106,7 @@ pub(in super::super) async fn void(
         check_text("reason", reason)?;
     }
     let invoice = found(&state, &id).await?;
+    let state = state.in_time_of(invoice.customer_id.as_str()).await?;
     let open = open_payment(&state, &invoice).await?;
     let now = state.now();
     let change = change::void(&invoice, open.as_ref(), now)?;
@@ -124,6 +126,7 @@ pub(in super::super) async fn credit(
     check_name("reason", &request.reason)?;
     check_optional("idempotency_key", request.idempotency_key.as_deref())?;
     let invoice = found(&state, &id).await?;
+    let state = state.in_time_of(invoice.customer_id.as_str()).await?;
     if let Some(text) = &request.idempotency_key {
         let note = CreditNoteId::derived(&[invoice.invoice_id.as_str(), text]);
         if let Some(note) = state.storage.credit_note(&note).await? {
