@@ -50,8 +50,9 @@ lint: setup ## formatting and clippy, warnings are errors
 	@cargo clippy $(WHOLE) --all-targets -- -D warnings
 	@cargo clippy $(WHOLE) $(FAIL_POINTS) -- -D warnings
 
-bench: build ## the agent's speed and size beside Redis and PostgreSQL; IDS=100000000 for a longer curve
+bench: build ## the agent's speed and size beside Redis and PostgreSQL, and invoices a second; IDS=100000000, CUSTOMERS=1000000 for longer ones
 	@.make/setup bench
 	@$(BIN)/submeter-bench --seconds $${SECONDS_EACH:-12}
 	@cargo test -q $(WHOLE) --bench dedup -- $${IDS:-10000000}
 	@cargo test -q $(WHOLE) --bench dedup -- restart
+	@CUSTOMERS=$${CUSTOMERS:-100000} cargo test -q $(WHOLE) --bench billing

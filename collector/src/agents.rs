@@ -85,6 +85,8 @@ pub enum Alarm {
     EventsRepeated,
     /// It told that its state directory was damaged.
     Damaged,
+    /// It has not been heard of for too long. Gone by itself when it is heard of again, or with its retirement.
+    Silent,
     /// Its receipts do not add up, or went backwards.
     Unconserved,
 }

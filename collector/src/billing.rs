@@ -24,6 +24,7 @@ mod line;
 pub mod messages;
 pub mod number;
 mod opening;
+pub mod paper;
 mod preview;
 mod reading;
 pub mod run;

@@ -62,6 +62,15 @@ impl Service {
         self.served_at = Some(now);
     }
 
+    /// Returns the moment since which agents could have been heard of for at least `time`; none when the collector has not
+    /// served for that long.
+    #[must_use]
+    pub fn reaches_back(&self, time: Duration, now: Timestamp) -> Option<Timestamp> {
+        let start = now.saturating_sub(time);
+        let is_whole = self.absences.iter().all(|absence| absence.to <= start);
+        is_whole.then_some(start)
+    }
+
     /// How long agents could have delivered since `start`.
     fn time_since(&self, start: Timestamp, now: Timestamp) -> Duration {
         let mut counted_from = start;

@@ -192,6 +192,8 @@ impl Config {
                     .duration("billing_interval", defaults.jobs.billing_interval),
                 completeness_wait: reader
                     .duration("completeness_wait", defaults.jobs.completeness_wait),
+                agent_silent_after: reader
+                    .duration("agent_silent_after", defaults.jobs.agent_silent_after),
             },
             drain_grace: reader.duration("drain_grace", defaults.drain_grace),
         };

@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use submeter_common::Clock;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ pub struct JobsConfig {
     pub billing_interval: Duration,
     /// How long an ended period waits for agents that have not delivered.
     pub completeness_wait: Duration,
+    /// How long an agent may not be heard of before that is an alarm.
+    pub agent_silent_after: Duration,
 }
 
 impl Default for JobsConfig {
@@ -39,6 +42,8 @@ impl Default for JobsConfig {
         Self {
             billing_interval: Duration::from_secs(1),
             completeness_wait: Duration::from_secs(3 * 86_400),
+            // An agent is heard of with every flush, seconds apart; a deployment or a slow network takes minutes.
+            agent_silent_after: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -58,6 +63,11 @@ pub async fn run<S: Storage + ?Sized>(
             noted = Instant::now();
             if let Err(error) = storage.go_on_serving(clock.machine().now()).await {
                 tracing::warn!(%error, "it cannot be noted that the collector serves");
+            }
+            if let Err(error) =
+                raise_silent(&*storage, clock.machine(), config.agent_silent_after).await
+            {
+                tracing::warn!(%error, "it cannot be seen which agents are silent");
             }
         }
         let present = clock.present();
@@ -118,4 +128,21 @@ fn tell(report: &RunReport, told: &mut BTreeSet<SubscriptionId>) {
         }
     }
     *told = failing;
+}
+
+/// Raises the alarm for agents that are silent, long before a period has to wait for them. While the collector was away nobody
+/// could be heard of, and its return is not held against anybody.
+async fn raise_silent<S: Storage + ?Sized>(
+    storage: &S,
+    clock: &dyn Clock,
+    silent_after: Duration,
+) -> Result<(), StorageError> {
+    let now = clock.now();
+    let Some(heard_by) = storage.service().await?.reaches_back(silent_after, now) else {
+        return Ok(());
+    };
+    for agent in storage.raise_silent(heard_by, now).await? {
+        tracing::error!(%agent, "an agent is silent: periods will wait for it; see that it runs, or retire it");
+    }
+    Ok(())
 }

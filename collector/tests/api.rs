@@ -16,6 +16,8 @@ mod door;
 mod frames;
 #[path = "api/invoices.rs"]
 mod invoices;
+#[path = "api/papers.rs"]
+mod papers;
 #[path = "api/plans.rs"]
 mod plans;
 #[path = "api/pricing.rs"]

@@ -105,6 +105,7 @@ mod rocksdb {
             receipts_that_do_not_add_up_are_recorded_and_the_usage_counts,
             registers_are_judged_and_recorded,
             a_retired_agent_is_fenced_until_it_registers_and_never_waited_for,
+            an_agent_that_is_silent_is_told_of_once_until_it_is_heard_of,
         },
         usage::{
             any_range_of_minutes_is_the_sum_of_its_minutes,

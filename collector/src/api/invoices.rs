@@ -2,10 +2,14 @@
 
 mod change;
 mod explain;
+mod html;
+mod pdf;
 mod reply;
 
 pub(super) use change::{credit, pay, void};
 pub(super) use explain::explain;
+pub(super) use html::html;
+pub(super) use pdf::pdf;
 pub(super) use reply::{InvoiceReply, LineReply};
 
 use axum::Json;

@@ -113,6 +113,8 @@ fn reads() -> Router<ApiState> {
         )
         .route("/v1/invoices", get(invoices::list))
         .route("/v1/invoices/{id}", get(invoices::get))
+        .route("/v1/invoices/{id}/html", get(invoices::html))
+        .route("/v1/invoices/{id}/pdf", get(invoices::pdf))
         .route("/v1/invoices/{id}/explain", get(invoices::explain))
         .route("/v1/verify", get(verify::get))
         .route("/v1/credit-notes", get(credit_notes::list))

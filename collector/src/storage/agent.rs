@@ -72,6 +72,14 @@ pub trait AgentStore: Send + Sync + 'static {
     /// Returns the digest of an applied frame, while it is kept.
     async fn frame_digest(&self, id: AgentId, seq: u64) -> Result<Option<Digest>, StorageError>;
 
+    /// Raises the alarm for every live agent that was not heard of since `heard_by`, and tells of it, once until it is heard
+    /// of again. Returns whom it concerns.
+    async fn raise_silent(
+        &self,
+        heard_by: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError>;
+
     /// Takes an agent out of the number of those that a period waits for, for good. Frames it still
     /// sends are fenced until it registers again, and then applied: usage is never refused. The audit log
     /// says that `actor` did it.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use submeter_collector::agents::Alarm;
 use submeter_collector::merge::FrameOutcome;
+use submeter_collector::outbox::Topic;
 use submeter_collector::storage::{
-    AgentStore, CatalogStore, IncomingFrame, Page, PutOutcome, RetireOutcome, Storage, UsageStore,
+    AgentStore, CatalogStore, IncomingFrame, OutboxStore as _, Page, PutOutcome, RetireOutcome,
+    Storage, UsageStore,
 };
 use submeter_common::id::Digest;
 use submeter_common::protocol::{Position, RegisterStatus};
@@ -14,8 +16,8 @@ use uuid::Uuid;
 
 use crate::Engine;
 use crate::builders::{
-    NEW_YEAR, Sender, agent_id, count, customer, events, is_applied, meter, minute, period, row,
-    sum,
+    DAY, NEW_YEAR, Sender, after, agent_id, count, customer, events, is_applied, meter, minute,
+    period, row, sum,
 };
 use crate::catalog::definition;
 
@@ -499,4 +501,37 @@ pub(crate) async fn a_retired_agent_is_fenced_until_it_registers_and_never_waite
             .is_live()
     );
     assert_eq!(actions(&*store).await, ["agent.retired"]);
+}
+
+pub(crate) async fn an_agent_that_is_silent_is_told_of_once_until_it_is_heard_of<E: Engine>() {
+    let store = E::new().open();
+    let mut sender = Sender::registered(1, &*store).await;
+    let mut gone = Sender::registered(2, &*store).await;
+    gone.farewell = true;
+    let last = gone.seal(Vec::new());
+    assert!(is_applied(&store.apply_frame(last).await.unwrap()));
+    let raise = async |heard_by| store.raise_silent(heard_by, after(DAY)).await.unwrap();
+    assert_eq!(raise(after(-1)).await, []);
+    assert_eq!(raise(after(1)).await, [sender.agent_id]);
+    // Neither told twice nor quieted by a person: it is silent still.
+    assert_eq!(raise(after(1)).await, []);
+    let _ = store
+        .acknowledge_agent(sender.agent_id, "key_1", after(DAY))
+        .await
+        .unwrap();
+    let agent = store.agent(sender.agent_id).await.unwrap().unwrap();
+    assert_eq!(agent.alarms, [Alarm::Silent].into());
+    assert_eq!(raise(after(1)).await, []);
+
+    let frame = sender.seal(Vec::new());
+    assert!(is_applied(&store.apply_frame(frame).await.unwrap()));
+    let agent = store.agent(sender.agent_id).await.unwrap().unwrap();
+    assert!(agent.alarms.is_empty());
+    assert_eq!(raise(agent.last_seen_at).await, [sender.agent_id]);
+    let told = store.messages(0, 10).await.unwrap();
+    assert!(
+        told.iter()
+            .all(|message| message.message.topic == Topic::AgentSilent)
+    );
+    assert_eq!(told.len(), 2);
 }

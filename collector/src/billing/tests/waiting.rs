@@ -101,6 +101,7 @@ async fn the_job_closes_what_is_due_until_it_is_told_to_stop() {
     let config = JobsConfig {
         billing_interval: std::time::Duration::from_millis(1),
         completeness_wait: WAIT,
+        agent_silent_after: WAIT,
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let clock = world.billing_clock(None);

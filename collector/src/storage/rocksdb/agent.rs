@@ -12,7 +12,8 @@ use super::database::{Database, Family, failed};
 use super::key::{Index, Key, Kind};
 use super::roster;
 use super::transaction::Transaction;
-use crate::agents::{Agent, register};
+use crate::agents::{Agent, Alarm, register};
+use crate::outbox::{NewMessage, Topic};
 use crate::storage::{
     AcknowledgeOutcome, AgentStore, AuditEntry, Registration, RetireOutcome, StorageError,
 };
@@ -33,6 +34,7 @@ impl AgentStore for RocksStore {
             if stored.is_none() {
                 answer.registration.replaces = replace_namesake(&mut write, &request, now)?;
             }
+            answer.agent.alarms.remove(&Alarm::Silent);
             put(&mut write, &answer.agent)?;
             if let Some(name) = &answer.agent.name {
                 write.put_index(&key_of_name(name), &answer.agent.agent_id.to_string());
@@ -61,6 +63,15 @@ impl AgentStore for RocksStore {
 
     async fn agent(&self, id: AgentId) -> Result<Option<Agent>, StorageError> {
         self.blocking(move |database| database.agent(id)).await
+    }
+
+    async fn raise_silent(
+        &self,
+        heard_by: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<AgentId>, StorageError> {
+        self.blocking(move |database| raise_silent(database, heard_by, now))
+            .await
     }
 
     async fn retire_agent(
@@ -107,11 +118,12 @@ impl AgentStore for RocksStore {
             let Some(mut agent) = database.agent(id)? else {
                 return Ok(AcknowledgeOutcome::NotFound);
             };
-            if agent.alarms.is_empty() {
+            if agent.alarms.iter().all(|alarm| *alarm == Alarm::Silent) {
                 return Ok(AcknowledgeOutcome::Quiet);
             }
             let detail = json!({ "alarms": agent.alarms });
-            agent.alarms.clear();
+            // Silence is over when the agent is heard of, not when a person has looked.
+            agent.alarms.retain(|alarm| *alarm == Alarm::Silent);
             put(&mut write, &agent)?;
             write.put_audit(by(actor, "agent.alarms_acknowledged", id, now, detail))?;
             write.commit()?;
@@ -202,4 +214,52 @@ impl Database {
 
 pub(super) fn put(write: &mut Transaction<'_>, agent: &Agent) -> Result<(), StorageError> {
     write.put_document_at(&Key::of_agent(agent.agent_id), agent)
+}
+
+fn raise_silent(
+    database: &Database,
+    heard_by: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<AgentId>, StorageError> {
+    let is_silent = |agent: &Agent| {
+        agent.is_live() && agent.last_seen_at <= heard_by && !agent.alarms.contains(&Alarm::Silent)
+    };
+    // Looked at without the lock first: nearly always there is nothing to do.
+    let agents: Vec<Agent> = database.documents(Kind::Agent)?;
+    if !agents.iter().any(is_silent) {
+        return Ok(Vec::new());
+    }
+    let mut write = Transaction::begin(database)?;
+    let mut raised = Vec::new();
+    let agents: Vec<Agent> = database.documents(Kind::Agent)?;
+    for mut agent in agents.into_iter().filter(is_silent) {
+        let id = agent.agent_id;
+        agent.alarms.insert(Alarm::Silent);
+        put(&mut write, &agent)?;
+        let detail = json!({
+            "agent_id": id,
+            "name": agent.name,
+            "last_seen_at": agent.last_seen_at,
+            "watermark": agent.watermark,
+        });
+        write.put_audit(by(
+            "collector".to_owned(),
+            "agent.silent",
+            id,
+            now,
+            detail.clone(),
+        ))?;
+        let cause = [id.to_string(), agent.last_seen_at.to_string()];
+        let cause = [cause[0].as_str(), &cause[1]];
+        write.put_message(NewMessage::new(
+            Topic::AgentSilent,
+            &cause,
+            now,
+            None,
+            detail,
+        ))?;
+        raised.push(id);
+    }
+    write.commit()?;
+    Ok(raised)
 }

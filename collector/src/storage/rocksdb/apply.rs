@@ -125,6 +125,7 @@ impl<'a> Group<'a> {
         agent.farewell = header.farewell;
         agent.sealed_at = Some(header.sealed_at);
         agent.last_seen_at = incoming.received_at;
+        agent.alarms.remove(&Alarm::Silent);
         self.digests
             .insert((agent.agent_id, header.seq), incoming.digest);
         self.keep(agent);
