@@ -25,8 +25,10 @@ pub mod messages;
 pub mod number;
 mod opening;
 pub mod paper;
+mod prepaid;
 mod preview;
 mod reading;
+mod reset;
 pub mod run;
 mod settlement;
 pub mod simulation;
@@ -42,6 +44,7 @@ pub use invoice::{
     Collection, CreditUse, GrantUse, Invoice, InvoiceLine, InvoiceStatus, LineKind, NewInvoice,
 };
 pub use opening::{CycleTerms, NewSubscription, OpeningError, open};
+pub use prepaid::pay_from_wallet;
 pub use preview::preview;
 pub use run::{RunReport, Waiting, close_due, close_due_at};
 pub use settlement::Settlement;

@@ -11,6 +11,7 @@ mod entitlement;
 mod grant;
 pub mod overage;
 mod reservation;
+pub mod rollover;
 
 pub use crate::id::{EntitlementId, GrantId};
 pub use entitlement::{

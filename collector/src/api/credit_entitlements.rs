@@ -38,6 +38,8 @@ pub(super) struct CreateRequest {
     max_rollover_count: Option<u32>,
     rollover_timeframe_count: Option<u32>,
     rollover_timeframe_interval: Option<Interval>,
+    rollover_amount_min: Option<Exact>,
+    rollover_amount_max: Option<Exact>,
 }
 
 /// What changes a credit entitlement, for products that attach it from now on. Its precision never changes.
@@ -67,6 +69,10 @@ pub(super) struct UpdateRequest {
     rollover_timeframe_count: Option<Option<u32>>,
     #[serde(default, deserialize_with = "patch")]
     rollover_timeframe_interval: Option<Option<Interval>>,
+    #[serde(default, deserialize_with = "patch")]
+    rollover_amount_min: Option<Option<Exact>>,
+    #[serde(default, deserialize_with = "patch")]
+    rollover_amount_max: Option<Option<Exact>>,
 }
 
 /// A credit entitlement in replies.
@@ -89,6 +95,8 @@ pub(super) struct EntitlementReply {
     max_rollover_count: Option<u32>,
     rollover_timeframe_count: Option<u32>,
     rollover_timeframe_interval: Option<Interval>,
+    rollover_amount_min: Option<Decimal>,
+    rollover_amount_max: Option<Decimal>,
     deleted: bool,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -121,6 +129,8 @@ impl From<CreditEntitlement> for EntitlementReply {
                 .rollover
                 .timeframe
                 .map(|timeframe| timeframe.interval),
+            rollover_amount_min: entitlement.rollover.amount_min,
+            rollover_amount_max: entitlement.rollover.amount_max,
             deleted: entitlement.archived,
             created_at: entitlement.created_at,
             updated_at: entitlement.updated_at,
@@ -150,6 +160,8 @@ pub(super) async fn create(
                 request.rollover_timeframe_count,
                 request.rollover_timeframe_interval,
             )?,
+            amount_min: request.rollover_amount_min.map(Decimal::from),
+            amount_max: request.rollover_amount_max.map(Decimal::from),
         },
         overage_enabled: request.overage_enabled,
         overage_limit: request.overage_limit.map(Decimal::from),
@@ -274,6 +286,12 @@ fn changed(
                 .unwrap_or(was.rollover.percentage),
             count_max: request.max_rollover_count.unwrap_or(was.rollover.count_max),
             timeframe: timeframe(count, interval)?,
+            amount_min: request
+                .rollover_amount_min
+                .map_or(was.rollover.amount_min, |told| told.map(Decimal::from)),
+            amount_max: request
+                .rollover_amount_max
+                .map_or(was.rollover.amount_max, |told| told.map(Decimal::from)),
         },
         overage_enabled: request.overage_enabled.unwrap_or(was.overage_enabled),
         overage_limit: request

@@ -79,7 +79,8 @@ pub(super) async fn create(
         billing,
         metadata,
     };
-    let opening = billing::open(new, now)?;
+    let books = state.storage.books(&customer.customer_id).await?;
+    let opening = billing::pay_from_wallet(billing::open(new, now)?, &books);
     if is_new {
         customers::insert(&state, &customer).await?;
         state

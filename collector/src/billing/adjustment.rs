@@ -10,6 +10,7 @@ use super::{
     credit_lines::grant_use,
     line,
     reading::Reading,
+    reset,
 };
 use crate::{
     catalog::{MeterPrice, MeterPricing},
@@ -133,10 +134,15 @@ impl Correction<'_> {
         let unit_price = overage::price(terms).cloned();
         let cost = &invoiced * &unit_price.clone().unwrap_or_default();
         let amount = self.minus_billed(round_half_away(&cost)?)?;
-        if amount == 0 && draws.is_empty() {
+        let overage_billed = &invoiced - &self.before.overage;
+        let overage_carried = self.carried(closing, draft, terms, &uncovered);
+        if amount == 0 && draws.is_empty() && overage_carried.is_zero() {
             return Ok(None);
         }
-        let overage_billed = &invoiced - &self.before.overage;
+        let line = format!("late:{}:{}", self.late.period.start, self.price.meter_id);
+        let more = &uncovered - &self.before.uncovered;
+        let kind = &terms.credit_entitlement_id;
+        draft.overage(kind, &line, (&more, &overage_billed, &overage_carried));
         Ok(Some(InvoiceLine {
             free_quantity: free.free,
             billed_quantity: overage_billed.clone(),
@@ -152,9 +158,26 @@ impl Correction<'_> {
                 grants: draws.iter().map(grant_use).collect(),
                 overage_credits: uncovered,
                 overage_billed,
+                overage_carried,
             }),
             ..self.frame()
         }))
+    }
+
+    /// Returns what more stays owed in credits than did, or less when it is negative: then at most what is still owed, for what
+    /// was repaid meanwhile is not owed any more.
+    fn carried(
+        &self,
+        closing: &Closing,
+        draft: &Draft,
+        terms: &CreditAttachment,
+        uncovered: &Decimal,
+    ) -> Decimal {
+        let kind = &terms.credit_entitlement_id;
+        let owed = &reset::owed(closing, kind) + &draft.carried(kind);
+        let of_others = (&owed - &self.before.carried).or_zero();
+        let more = &overage::carried(terms, uncovered, &of_others) - &self.before.carried;
+        more.max(-&owed)
     }
 
     /// Returns what grants pay more than they did, or less when it is negative.

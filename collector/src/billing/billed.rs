@@ -30,6 +30,8 @@ pub(super) struct BilledUsage {
     pub uncovered: Decimal,
     /// Credits of overage that money paid.
     pub overage: Decimal,
+    /// Credits of overage that stayed owed in credits.
+    pub carried: Decimal,
 }
 
 impl Billed {
@@ -67,6 +69,7 @@ impl Billed {
         if let Some(credits) = &line.credits {
             entry.uncovered = credits.overage_credits.clone();
             entry.overage += &credits.overage_billed;
+            entry.carried += &credits.overage_carried;
             for grant in &credits.grants {
                 *entry.credits.entry(grant.grant_id.clone()).or_default() += &grant.amount;
             }

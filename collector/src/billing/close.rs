@@ -8,14 +8,16 @@ use super::{
     adjustment::{self, LateReading},
     base_fee,
     billed::Billed,
-    blocked, credit_lines, gather, line, opening,
+    blocked, credit_lines, gather, line, prepaid,
     reading::MeterReading,
+    reset,
 };
 use crate::{
-    bookkeeping::{Book, GrantChange, Posting},
+    bookkeeping::{Book, Posting},
     catalog::{MeterPrice, MeterPricing},
     credits::{EntitlementId, Grant, burn_down::Purse},
     id::InvoiceId,
+    ledger::Books,
     money::{Decimal, MoneyError},
     rating::allowance,
     subscription::Subscription,
@@ -34,8 +36,8 @@ pub(super) struct Closing {
     pub late: Vec<LateReading>,
     /// What the subscription's invoices have billed so far.
     pub billed: Billed,
-    /// Entries of the customer's ledger before any of this was read.
-    pub entries: u64,
+    /// The customer's balances, read before the grants.
+    pub books: Books,
     /// The customer's grants of every kind of credits that the subscription attaches.
     pub grants: Vec<Grant>,
     /// Agents that had not delivered when the wait was over; empty for a complete period.
@@ -50,6 +52,38 @@ pub(super) struct Draft {
     pub billed: Billed,
     pub purses: BTreeMap<EntitlementId, Purse>,
     pub book: Book,
+    /// Overage of this close that stays owed in credits, by kind.
+    pub carried: BTreeMap<EntitlementId, Decimal>,
+}
+
+impl Draft {
+    /// Returns the overage of this close that stays owed.
+    pub(super) fn carried(&self, entitlement: &EntitlementId) -> Decimal {
+        self.carried.get(entitlement).cloned().unwrap_or_default()
+    }
+
+    /// Books what of a line's usage no grant covers, and what becomes of it: `billed` in money, `carried` in credits, the rest
+    /// forgiven. On a correction each is the difference, and may be negative.
+    pub(super) fn overage(
+        &mut self,
+        entitlement: &EntitlementId,
+        line: &str,
+        (uncovered, billed, carried): (&Decimal, &Decimal, &Decimal),
+    ) {
+        let forgiven = &(uncovered - billed) - carried;
+        let (invoice, book) = (&self.invoice_id, &mut self.book);
+        // What falls is booked the other way round, or it would be owed less than nothing in between.
+        if uncovered.is_negative() {
+            book.overage_invoiced(entitlement, invoice, line, billed);
+            book.overage_forgiven(entitlement, invoice, line, &forgiven);
+            book.overage(entitlement, invoice, line, uncovered);
+        } else {
+            book.overage(entitlement, invoice, line, uncovered);
+            book.overage_invoiced(entitlement, invoice, line, billed);
+            book.overage_forgiven(entitlement, invoice, line, &forgiven);
+        }
+        *self.carried.entry(entitlement.clone()).or_default() += carried;
+    }
 }
 
 impl Closing {
@@ -99,6 +133,7 @@ impl Closing {
             billed: self.billed.clone(),
             purses,
             book: Book::new(subscription.customer_id.clone(), self.now),
+            carried: BTreeMap::new(),
         })
     }
 }
@@ -106,38 +141,18 @@ impl Closing {
 /// Computes the settlement that closes the open period.
 pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
     let (invoice, mut draft) = bill(closing)?;
-    let mut grants_changed = Vec::new();
-    for (entitlement, mut purse) in std::mem::take(&mut draft.purses) {
-        for (grant, rest) in purse.expire(closing.period().end, closing.now) {
-            let occasion = draft.invoice_id.to_string();
-            draft.book.expired(&entitlement, &grant, &rest, &occasion);
-        }
-        grants_changed.extend(
-            purse
-                .into_changes()
-                .map(|(before, after)| GrantChange { before, after }),
-        );
-    }
     let subscription = advanced(closing)?;
-    let is_given = |grant: &Grant| {
-        let mut given = closing.grants.iter();
-        given.any(|given| given.grant_id == grant.grant_id)
-    };
-    let mut grants_new = opening::grants(&subscription, closing.now);
-    grants_new.retain(|grant| !is_given(grant));
-    for grant in &grants_new {
-        draft.book.granted(grant);
-    }
+    let (grants_changed, grants_new) = reset::credits(closing, &mut draft, &subscription)?;
     let invoice = Some(invoice).filter(|invoice| !invoice.lines.is_empty());
     if let Some(invoice) = &invoice {
         draft
             .book
             .invoiced(&invoice.invoice_id, invoice.total, invoice.currency);
     }
-    Ok(Settlement {
+    let settlement = Settlement {
         expected_next_period: closing.subscription.next_period,
         posting: Posting {
-            expected_entries: Some(closing.entries),
+            expected_entries: Some(closing.books.entries),
             grants_changed,
             grants_new,
             transfers: draft.book.into_transfers(),
@@ -145,7 +160,8 @@ pub(super) fn close(closing: &Closing) -> Result<Settlement, BillingError> {
         },
         subscription,
         invoice,
-    })
+    };
+    Ok(prepaid::pay_from_wallet(settlement, &closing.books))
 }
 
 /// Computes the invoice of the open period, which has no lines when nothing was used and nothing is due.
@@ -206,6 +222,7 @@ pub(super) fn invoice(
         currency: subscription.currency,
         lines,
         total,
+        wallet_applied: 0,
         complete: true,
         missing_agents: Vec::new(),
     })
@@ -246,10 +263,7 @@ fn usage_lines(closing: &Closing, draft: &mut Draft) -> Result<Vec<InvoiceLine>,
                     .plan
                     .credit_terms(credit_entitlement_id)
                     .ok_or_else(unattached)?;
-                let mut used = used.remove(&price.meter_id).ok_or_else(unattached)?;
-                if is_trial {
-                    used.overage_billed = Decimal::zero();
-                }
+                let used = used.remove(&price.meter_id).ok_or_else(unattached)?;
                 let overage = line::credit_overage(&reading.meter, period, &used, terms)
                     .map_err(BillingError::rating(&price.meter_id))?;
                 let free = allowance::divide(&total.quantity, price.free_threshold);

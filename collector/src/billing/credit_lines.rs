@@ -7,6 +7,7 @@ use super::{
     BillingError, CreditUse, GrantUse,
     close::{Closing, Draft},
     reading::MeterReading,
+    reset,
 };
 use crate::{
     catalog::{MeterPrice, MeterPricing},
@@ -49,7 +50,7 @@ pub(super) fn burn(
             used.insert(burner.meter_id.clone(), burner);
         }
     }
-    Ok(finish(closing, used))
+    Ok(finish(closing, draft, used))
 }
 
 fn burn_one_kind<'a>(
@@ -80,7 +81,11 @@ fn burn_one_kind<'a>(
     burners
 }
 
-fn finish(closing: &Closing, used: BTreeMap<MeterId, Burner<'_>>) -> BTreeMap<MeterId, CreditUse> {
+fn finish(
+    closing: &Closing,
+    draft: &mut Draft,
+    used: BTreeMap<MeterId, Burner<'_>>,
+) -> BTreeMap<MeterId, CreditUse> {
     let mut invoiced: BTreeMap<&str, Decimal> = BTreeMap::new();
     let mut finished = BTreeMap::new();
     // In the order of the price, which is the order in which meters share an overage limit.
@@ -103,11 +108,21 @@ fn finish(closing: &Closing, used: BTreeMap<MeterId, Burner<'_>>) -> BTreeMap<Me
             continue;
         };
         let already = invoiced.entry(credit_entitlement_id.as_str()).or_default();
-        let overage_billed = overage::invoiced(terms, &burner.burned.uncovered, already);
-        *already += &overage_billed;
+        let uncovered = &burner.burned.uncovered;
+        // Nothing is owed for a trial.
+        let (mut billed, mut carried) = (Decimal::zero(), Decimal::zero());
+        if !closing.subscription.plan.is_trial() {
+            let owed = reset::owed(closing, credit_entitlement_id);
+            let owed = &owed + &draft.carried(credit_entitlement_id);
+            billed = overage::invoiced(terms, uncovered, already);
+            carried = overage::carried(terms, uncovered, &owed);
+        }
+        *already += &billed;
+        let line = format!("usage:{}", price.meter_id);
+        draft.overage(credit_entitlement_id, &line, (uncovered, &billed, &carried));
         finished.insert(
             price.meter_id.clone(),
-            burner.credit_use(terms, overage_billed),
+            burner.credit_use(terms, billed, carried),
         );
     }
     finished
@@ -147,7 +162,12 @@ impl<'a> Burner<'a> {
         })
     }
 
-    fn credit_use(&self, terms: &CreditAttachment, overage_billed: Decimal) -> CreditUse {
+    fn credit_use(
+        &self,
+        terms: &CreditAttachment,
+        overage_billed: Decimal,
+        overage_carried: Decimal,
+    ) -> CreditUse {
         let grants: Vec<GrantUse> = self.burned.draws.iter().map(grant_use).collect();
         CreditUse {
             credit_entitlement_id: terms.credit_entitlement_id.clone(),
@@ -163,6 +183,7 @@ impl<'a> Burner<'a> {
             grants,
             overage_credits: self.burned.uncovered.clone(),
             overage_billed,
+            overage_carried,
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn gather<S: Storage + ?Sized>(
     now: Timestamp,
 ) -> Result<Closing, BillingError> {
     // Before the grants: whatever changes them from here on makes the settlement stale.
-    let entries = storage.books(&subscription.customer_id).await?.entries;
+    let books = storage.books(&subscription.customer_id).await?;
     let catalog = storage.catalog().await?;
     let invoices = invoices(storage, subscription).await?;
     let billed = Billed::of(&invoices);
@@ -64,7 +64,7 @@ pub(super) async fn gather<S: Storage + ?Sized>(
         readings,
         late,
         billed,
-        entries,
+        books,
         grants,
         missing_agents,
         now,

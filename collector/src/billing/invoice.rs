@@ -42,6 +42,9 @@ pub struct Invoice {
     pub lines: Vec<InvoiceLine>,
     /// Minor units owed.
     pub total: i64,
+    /// Minor units of them that the customer's wallet paid when it was issued.
+    #[serde(default)]
+    pub wallet_applied: i64,
     /// Whether every live agent had delivered everything of the period.
     pub complete: bool,
     /// The agents that had not, when the configured wait was over.
@@ -95,6 +98,8 @@ pub struct NewInvoice {
     pub lines: Vec<InvoiceLine>,
     /// Sum of the lines.
     pub total: i64,
+    /// What the wallet pays of it.
+    pub wallet_applied: i64,
     /// Whether every live agent had delivered.
     pub complete: bool,
     /// The agents that had not.
@@ -189,8 +194,11 @@ pub struct CreditUse {
     pub grants: Vec<GrantUse>,
     /// Credits that no grant covered.
     pub overage_credits: Decimal,
-    /// Those of them that are invoiced; the rest is forgiven, or beyond the overage limit.
+    /// Those of them that are invoiced; what is neither invoiced nor carried is forgiven, or beyond the overage limit.
     pub overage_billed: Decimal,
+    /// Those of them that stay owed in credits.
+    #[serde(default)]
+    pub overage_carried: Decimal,
 }
 
 /// Credits taken from one grant.
@@ -216,9 +224,10 @@ impl Invoice {
     pub fn receivable(&self) -> i64 {
         let claim = match self.status {
             InvoiceStatus::Void => 0,
-            InvoiceStatus::Issued | InvoiceStatus::Paid => {
-                self.total.saturating_sub(self.credited())
-            }
+            InvoiceStatus::Issued | InvoiceStatus::Paid => self
+                .total
+                .saturating_sub(self.credited())
+                .saturating_sub(self.wallet_applied),
         };
         claim.saturating_sub(self.collection.paid)
     }
@@ -263,6 +272,7 @@ impl NewInvoice {
             currency: self.currency,
             lines: self.lines,
             total: self.total,
+            wallet_applied: self.wallet_applied,
             complete: self.complete,
             missing_agents: self.missing_agents,
             collection: Collection {

@@ -10,6 +10,7 @@ mod money;
 mod opening;
 mod oracle;
 mod plans;
+mod reset;
 mod simulation;
 mod standing;
 mod tariff;

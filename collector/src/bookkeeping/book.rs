@@ -302,6 +302,16 @@ impl Book {
         self.money(currency, accounts, &Decimal::from(amount), key, cause);
     }
 
+    /// Books money that goes back into the wallet, because the invoice that it paid is withdrawn.
+    pub fn wallet_returned(&mut self, invoice: &InvoiceId, amount: i64, currency: Currency) {
+        let cause = Cause::WalletApplied {
+            invoice_id: invoice.clone(),
+        };
+        let accounts = (Account::Wallet, Account::Receivable);
+        let key = format!("wallet-returned:{invoice}");
+        self.money(currency, accounts, &Decimal::from(amount), key, cause);
+    }
+
     /// Books money put into the wallet, or taken out when the amount is negative.
     pub fn wallet_adjusted(&mut self, amount: i64, currency: Currency, key: String) {
         let accounts = (Account::Wallet, Account::Cash);

@@ -4,7 +4,7 @@
 //! credits is computed exactly and rounded once, half away from zero, to the precision of the entitlement: the same rule that
 //! money follows, so that over many periods neither side gains by rounding.
 
-use super::{Grant, GrantId, GrantSource};
+use super::{Grant, GrantId, GrantSource, rollover::CarriedOver};
 use crate::{id::SubscriptionId, money::Decimal};
 use std::{cmp::Ordering, collections::BTreeMap};
 use submeter_common::time::{Period, Timestamp};
@@ -24,6 +24,8 @@ pub fn credits_for(units: &Decimal, units_per_credit: &Decimal, precision: u8) -
 pub struct Purse {
     before: Vec<Grant>,
     grants: Vec<Grant>,
+    /// Grants that came in since, in any order.
+    added: Vec<Grant>,
 }
 
 /// When usage took place, as far as it decides which grants may pay for it.
@@ -73,6 +75,7 @@ impl Purse {
         Self {
             before: grants.clone(),
             grants,
+            added: Vec::new(),
         }
     }
 
@@ -86,7 +89,10 @@ impl Purse {
             }
             let from_remaining = grant.remaining.clone().min(left.clone());
             left -= &from_remaining;
-            let from_expired = grant.expired.clone().min(left.clone());
+            let from_expired = match when {
+                Usable::At(_) => Decimal::zero(),
+                _ => grant.expired.clone().min(left.clone()),
+            };
             left -= &from_expired;
             if from_remaining.is_zero() && from_expired.is_zero() {
                 continue;
@@ -157,6 +163,63 @@ impl Purse {
             grant.expires_at = Some(gone.start);
             grant.updated_at = now;
         }
+    }
+
+    /// Takes further grants in hand.
+    pub fn add(&mut self, grants: impl IntoIterator<Item = Grant>) {
+        self.added.extend(grants);
+    }
+
+    /// Carries over what is left of the grants that `is_due` names; the successors come into the purse.
+    pub fn carry_over(
+        &mut self,
+        is_due: impl Fn(&Grant) -> bool,
+        divide: impl Fn(&Grant) -> CarriedOver,
+        now: Timestamp,
+    ) -> Vec<CarriedOver> {
+        let mut all = Vec::new();
+        for grant in self.grants.iter_mut().filter(|grant| is_due(grant)) {
+            let divided = divide(grant);
+            grant.remaining = Decimal::zero();
+            grant.expired += &divided.forfeited;
+            grant.updated_at = now;
+            self.added.extend(divided.successor.clone());
+            all.push(divided);
+        }
+        all
+    }
+
+    /// Takes up to `owed` credits from grants that are good at `at`, those that came in since included.
+    pub fn repay(&mut self, owed: &Decimal, at: Timestamp, now: Timestamp) -> Vec<Draw> {
+        let mut candidates: Vec<&mut Grant> = self
+            .grants
+            .iter_mut()
+            .chain(&mut self.added)
+            .filter(|grant| grant.is_good_at(at))
+            .collect();
+        candidates.sort_by(|one, other| burning_order(one, other));
+        let mut left = owed.clone().or_zero();
+        let mut draws = Vec::new();
+        for grant in candidates {
+            let part = grant.remaining.clone().min(left.clone());
+            if part.is_zero() {
+                continue;
+            }
+            left -= &part;
+            grant.remaining -= &part;
+            grant.updated_at = now;
+            draws.push(Draw {
+                grant_id: grant.grant_id.clone(),
+                from_remaining: part,
+                from_expired: Decimal::zero(),
+            });
+        }
+        draws
+    }
+
+    /// Returns the grants that came in.
+    pub fn take_added(&mut self) -> Vec<Grant> {
+        std::mem::take(&mut self.added)
     }
 
     /// Forfeits what is left of the grants that have expired at `at`; returns them with the forfeited amounts.

@@ -12,6 +12,8 @@ use submeter_common::time::Timestamp;
 const PRECISION_MAX: u8 = 10;
 /// Most digits before the point that an amount of credits can have.
 const CREDITS_WHOLE_DIGITS_MAX: usize = 18;
+/// Longest time, in intervals of any kind, that carried credits live.
+const TIMEFRAME_MAX: u32 = 1_000;
 /// Longest life of a grant: 20 years, as long as a subscription can be.
 const EXPIRY_DAYS_MAX: u32 = 7_305;
 
@@ -50,17 +52,23 @@ pub struct CreditEntitlement {
     pub updated_at: Timestamp,
 }
 
-/// Rollover of unused credits into the next period. Recorded for clients; only `enabled: false` is billable so far.
+/// Rollover of unused credits into the next period.
 #[derive(Clone, Eq, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Rollover {
     /// Whether the unused rest outlives its period.
     pub enabled: bool,
-    /// Percentage of the rest that is carried over.
+    /// Percentage of the rest that is carried over; all of it when nothing is said.
     pub percentage: Option<u32>,
     /// How often one grant may be carried over.
     pub count_max: Option<u32>,
-    /// How long carried credits live.
+    /// How long carried credits live; until the next period's end when nothing is said.
     pub timeframe: Option<Frequency>,
+    /// Least that a grant is carried over as, whatever is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_min: Option<Decimal>,
+    /// Most that a grant is carried over as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_max: Option<Decimal>,
 }
 
 /// What happens to overage when a period ends.
@@ -72,9 +80,9 @@ pub enum OverageBehavior {
     ForgiveAtReset,
     /// It is invoiced at the price of a credit.
     InvoiceAtBilling,
-    /// It is taken from the next grant. Refused so far.
+    /// It stays, counts towards the limit, and new credits do not reduce it.
     CarryDeficit,
-    /// It is taken from any credits that arrive. Refused so far.
+    /// It stays, and is repaid from whatever credits arrive.
     CarryDeficitAutoRepay,
 }
 
@@ -132,7 +140,6 @@ impl CreditEntitlement {
             precision: self.precision,
             expires_after_days: self.expires_after_days,
             rollover: &self.rollover,
-            behavior: self.overage_behavior,
             limit: self.overage_limit.as_ref(),
             price: self.price_per_unit.as_ref(),
             currency: self.currency,
@@ -184,7 +191,6 @@ impl CreditAttachment {
             precision: self.precision,
             expires_after_days: self.expires_after_days,
             rollover: &self.rollover,
-            behavior: self.overage_behavior,
             limit: self.overage_limit.as_ref(),
             price: self.price_per_unit.as_ref(),
             currency: self.currency,
@@ -234,32 +240,49 @@ struct Terms<'a> {
     precision: u8,
     expires_after_days: Option<u32>,
     rollover: &'a Rollover,
-    behavior: OverageBehavior,
     limit: Option<&'a Decimal>,
     price: Option<&'a Decimal>,
     currency: Option<Currency>,
 }
 
 impl Terms<'_> {
+    fn check_rollover(&self) -> Result<(), CatalogError> {
+        let field = |name: &str| format!("{}{name}", self.prefix);
+        let rollover = self.rollover;
+        if rollover.percentage.is_some_and(|percent| percent > 100) {
+            let message = "expected 0 to 100 percent";
+            return Err(CatalogError::invalid(field("rollover_percentage"), message));
+        }
+        let outlives =
+            |timeframe: &Frequency| timeframe.count == 0 || timeframe.count > TIMEFRAME_MAX;
+        if rollover.timeframe.as_ref().is_some_and(outlives) {
+            let message = format!("expected 1 to {TIMEFRAME_MAX}");
+            return Err(CatalogError::invalid(
+                field("rollover_timeframe_count"),
+                message,
+            ));
+        }
+        let bounds = [
+            ("rollover_amount_min", &rollover.amount_min),
+            ("rollover_amount_max", &rollover.amount_max),
+        ];
+        for (name, bound) in bounds {
+            if let Some(bound) = bound {
+                check_credits(&field(name), bound, self.precision)?;
+            }
+        }
+        if let (Some(least), Some(most)) = (&rollover.amount_min, &rollover.amount_max)
+            && least > most
+        {
+            let message = "expected at most rollover_amount_max";
+            return Err(CatalogError::invalid(field("rollover_amount_min"), message));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), CatalogError> {
         let field = |name: &str| format!("{}{name}", self.prefix);
-        if self.rollover.enabled {
-            let message = "expected false: rollover is not billed by this version";
-            return Err(CatalogError::unsupported(
-                field("rollover_enabled"),
-                message,
-            ));
-        }
-        if matches!(
-            self.behavior,
-            OverageBehavior::CarryDeficit | OverageBehavior::CarryDeficitAutoRepay
-        ) {
-            let message = "expected forgive_at_reset or invoice_at_billing: carried deficits are not billed by this version";
-            return Err(CatalogError::unsupported(
-                field("overage_behavior"),
-                message,
-            ));
-        }
+        self.check_rollover()?;
         if self
             .expires_after_days
             .is_some_and(|days| days == 0 || days > EXPIRY_DAYS_MAX)

@@ -20,6 +20,22 @@ pub fn invoiced(terms: &CreditAttachment, uncovered: &Decimal, already: &Decimal
     }
 }
 
+/// Returns how much of `uncovered` credits stays owed in credits, when `owed` credits are so already: at most up to the limit.
+#[must_use]
+pub fn carried(terms: &CreditAttachment, uncovered: &Decimal, owed: &Decimal) -> Decimal {
+    let carried = matches!(
+        terms.overage_behavior,
+        OverageBehavior::CarryDeficit | OverageBehavior::CarryDeficitAutoRepay
+    );
+    if !terms.overage_enabled || !carried {
+        return Decimal::zero();
+    }
+    match &terms.overage_limit {
+        None => uncovered.clone(),
+        Some(limit) => uncovered.clone().min((limit - owed).or_zero()),
+    }
+}
+
 /// Returns the price of one credit of overage in minor units; none where overage costs nothing.
 #[must_use]
 pub fn price(terms: &CreditAttachment) -> Option<&Decimal> {

@@ -367,8 +367,8 @@ async fn bad_products_are_refused() {
             case(p, with(&good, "/credit_entitlements", json!([{"credit_entitlement_id": "cde_none", "credits_amount": "1"}])), 400, "MISSING_CREDIT_ENTITLEMENT_IDS", "credit_entitlements[0].credit_entitlement_id"),
             case(p, attached("1.001"), 422, "INVALID_FIELD", "credit_entitlements[0].credits_amount"),
             case(p, attached("0"), 422, "INVALID_FIELD", "credit_entitlements[0].credits_amount"),
-            case(p, with(&attached("1"), "/credit_entitlements/0/rollover_enabled", json!(true)), 422, "UNSUPPORTED_FIELD", "credit_entitlements[0].rollover_enabled"),
-            case(p, with(&attached("1"), "/credit_entitlements/0/overage_behavior", json!("carry_deficit")), 422, "UNSUPPORTED_FIELD", "credit_entitlements[0].overage_behavior"),
+            case(p, with(&attached("1"), "/credit_entitlements/0/rollover_percentage", json!(101)), 422, "INVALID_FIELD", "credit_entitlements[0].rollover_percentage"),
+            case(p, with(&attached("1"), "/credit_entitlements/0/rollover_amount_max", json!("0.001")), 422, "INVALID_FIELD", "credit_entitlements[0].rollover_amount_max"),
         ],
     )
     .await;
@@ -460,20 +460,16 @@ async fn bad_customers_and_credit_entitlements_are_refused() {
             ),
             case(
                 e,
-                with(&credits, "/rollover_enabled", json!(true)),
+                with(&credits, "/rollover_percentage", json!(101)),
                 422,
-                "UNSUPPORTED_FIELD",
-                "rollover_enabled",
+                "INVALID_FIELD",
+                "rollover_percentage",
             ),
             case(
                 e,
-                with(
-                    &credits,
-                    "/overage_behavior",
-                    json!("carry_deficit_auto_repay"),
-                ),
+                with(&credits, "/overage_behavior", json!("carry_on")),
                 422,
-                "UNSUPPORTED_FIELD",
+                "INVALID_FIELD",
                 "overage_behavior",
             ),
             case(

@@ -310,6 +310,7 @@ pub(crate) fn settlement(
         currency: Currency::USD,
         lines: Vec::new(),
         total,
+        wallet_applied: 0,
         complete: true,
         missing_agents: Vec::new(),
     };

@@ -33,6 +33,8 @@ pub(in super::super) struct InvoiceReply {
     total_text: String,
     /// Minor units received.
     amount_paid: i64,
+    /// What the customer's wallet paid when it was issued.
+    amount_from_wallet: i64,
     /// Minor units taken back by credit notes.
     amount_credited: i64,
     /// Minor units still to be paid.
@@ -207,6 +209,7 @@ impl From<Invoice> for InvoiceReply {
         Self {
             total_text: total.to_string(),
             amount_paid: invoice.collection.paid,
+            amount_from_wallet: invoice.wallet_applied,
             amount_credited: invoice.credited(),
             amount_due: invoice.amount_due(),
             closed_at: invoice.collection.closed_at,

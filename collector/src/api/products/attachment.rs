@@ -39,6 +39,8 @@ pub(super) struct AttachmentRequest {
     max_rollover_count: Option<u32>,
     rollover_timeframe_count: Option<u32>,
     rollover_timeframe_interval: Option<Interval>,
+    rollover_amount_min: Option<Exact>,
+    rollover_amount_max: Option<Exact>,
     #[serde(default, rename = "trial_credits")]
     _trial_credits: Unsupported,
     #[serde(default, rename = "trial_credits_expire_after_trial")]
@@ -71,6 +73,14 @@ impl AttachmentRequest {
                 percentage: self.rollover_percentage.or(base.rollover.percentage),
                 count_max: self.max_rollover_count.or(base.rollover.count_max),
                 timeframe: told.or(base.rollover.timeframe),
+                amount_min: self
+                    .rollover_amount_min
+                    .map(Decimal::from)
+                    .or(base.rollover.amount_min),
+                amount_max: self
+                    .rollover_amount_max
+                    .map(Decimal::from)
+                    .or(base.rollover.amount_max),
             },
             overage_enabled: self.overage_enabled.unwrap_or(base.overage_enabled),
             overage_limit: self.overage_limit.map(Decimal::from).or(base.overage_limit),
@@ -111,6 +121,8 @@ pub(super) struct AttachmentReply {
     max_rollover_count: Option<u32>,
     rollover_timeframe_count: Option<u32>,
     rollover_timeframe_interval: Option<Interval>,
+    rollover_amount_min: Option<Decimal>,
+    rollover_amount_max: Option<Decimal>,
     trial_credits_expire_after_trial: bool,
 }
 
@@ -138,6 +150,8 @@ impl From<CreditAttachment> for AttachmentReply {
                 .rollover
                 .timeframe
                 .map(|timeframe| timeframe.interval),
+            rollover_amount_min: attached.rollover.amount_min,
+            rollover_amount_max: attached.rollover.amount_max,
             trial_credits_expire_after_trial: false,
         }
     }

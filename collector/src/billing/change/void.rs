@@ -31,7 +31,11 @@ pub fn void(
     }
     let mut change = InvoiceChange::of(invoice);
     let mut book = Book::new(invoice.customer_id.clone(), at);
-    book.withdrawn(&invoice.invoice_id, invoice.receivable(), invoice.currency);
+    // What the wallet paid goes back into it.
+    let back = invoice.wallet_applied;
+    let claim = invoice.receivable().saturating_add(back);
+    book.withdrawn(&invoice.invoice_id, claim, invoice.currency);
+    book.wallet_returned(&invoice.invoice_id, back, invoice.currency);
     change.transfers = book.into_transfers();
     change.payment = cancelled(open, at);
     change.after.status = InvoiceStatus::Void;

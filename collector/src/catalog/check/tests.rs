@@ -211,11 +211,6 @@ fn attachments_that_cannot_be_billed_are_refused_with_their_field() {
             change(&mut attached[0])
         });
     };
-    let unsupported = |name: &str, change: fn(&mut CreditAttachment)| {
-        refused(&field(name), Kind::Unsupported, |_, attached| {
-            change(&mut attached[0])
-        });
-    };
     invalid("credits_amount", |terms| {
         terms.credits_amount = Decimal::zero()
     });
@@ -241,12 +236,15 @@ fn attachments_that_cannot_be_billed_are_refused_with_their_field() {
     invalid("low_balance_threshold_percent", |terms| {
         terms.low_balance_threshold_percent = Some(101)
     });
-    unsupported("rollover_enabled", |terms| terms.rollover.enabled = true);
-    unsupported("overage_behavior", |terms| {
-        terms.overage_behavior = OverageBehavior::CarryDeficit
+    invalid("rollover_percentage", |terms| {
+        terms.rollover.percentage = Some(101)
     });
-    unsupported("overage_behavior", |terms| {
-        terms.overage_behavior = OverageBehavior::CarryDeficitAutoRepay;
+    invalid("rollover_amount_max", |terms| {
+        terms.rollover.amount_max = Some(decimal("0.001"));
+    });
+    invalid("rollover_amount_min", |terms| {
+        terms.rollover.amount_min = Some(decimal("2"));
+        terms.rollover.amount_max = Some(decimal("1"));
     });
     refused("credit_entitlements", Kind::Invalid, |_, attached| {
         *attached = vec![attached[0].clone(); 6];
@@ -279,7 +277,7 @@ fn entitlements_that_cannot_be_billed_are_refused_with_their_field() {
     check("price_per_unit", |entitlement| {
         entitlement.price_per_unit = Some(Decimal::zero())
     });
-    check("rollover_enabled", |entitlement| {
-        entitlement.rollover.enabled = true
+    check("rollover_percentage", |entitlement| {
+        entitlement.rollover.percentage = Some(101)
     });
 }

@@ -129,7 +129,7 @@ pub(super) fn stage(
 ) -> Result<Staged, StorageError> {
     let shown = settlement.invoice.as_ref().map(|invoice| MoneyShown {
         currency: invoice.currency,
-        receivable: Decimal::from(invoice.total),
+        receivable: &Decimal::from(invoice.total) - &Decimal::from(invoice.wallet_applied),
         cash: Decimal::zero(),
     });
     if settlement.posting.customer_id != settlement.subscription.customer_id {
