@@ -47,21 +47,31 @@ const READS: usize = 20_000;
 /// Subscriptions made at once, so that the set-up does not take longer than the bench.
 const OPENERS: usize = 32;
 
-#[tokio::main]
-async fn main() {
+/// The set-up shares out over threads; billing has one of its own, as in the collector.
+fn main() {
     let customers = std::env::var("CUSTOMERS").map_or(100_000, |text| text.parse().unwrap());
     let place = TempDir::new().unwrap();
     let store = Arc::new(RocksStore::open(place.path()).unwrap());
+    let many = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let started = Instant::now();
-    let product = catalog(&store).await;
-    subscribe(&store, &product, customers).await;
-    let windows = deliver(&store, customers).await;
+    let windows = many.block_on(async {
+        let product = catalog(&store).await;
+        subscribe(&store, &product, customers).await;
+        deliver(&store, customers).await
+    });
     println!(
         "set up {customers} customers with {windows} windows by the minute in {:.0?}",
         started.elapsed()
     );
-    close(&store, customers).await;
-    read(&store, customers, windows).await;
+    let one = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    one.block_on(close(&store, customers));
+    many.block_on(read(&store, customers, windows));
 }
 
 async fn catalog(store: &RocksStore) -> Product {

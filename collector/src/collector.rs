@@ -58,6 +58,9 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Background work found no runtime.
+    #[error("cannot start background work: {0}")]
+    Runtime(io::Error),
     /// A blocking task died.
     #[error("a task of the start died: {0}")]
     Task(#[from] JoinError),
@@ -116,12 +119,18 @@ impl Collector {
             .await
             .map_err(BootstrapError::from)?;
         let (stop_jobs, jobs_stopped) = watch::channel(false);
-        let jobs = tokio::spawn(jobs::run(
+        //    It has a thread of its own, so that a month's end keeps no request waiting, and reads cost it no hand-over.
+        let alone = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Runtime)?;
+        let work = jobs::run(
             Arc::clone(&storage),
             Arc::clone(&clock),
             config.jobs,
             jobs_stopped,
-        ));
+        );
+        let jobs = tokio::task::spawn_blocking(move || alone.block_on(work));
         // 6. The door.
         let api_config = Arc::new(config.api.clone());
         let routes = api::router(ApiState {

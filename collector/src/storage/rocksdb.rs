@@ -67,6 +67,8 @@ mod usage;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use self::database::Database;
 #[cfg(test)]
 pub(crate) use self::doom::Death;
@@ -110,6 +112,11 @@ impl RocksStore {
         T: Send + 'static,
         F: FnOnce(&Database) -> Result<T, StorageError> + Send + 'static,
     {
+        // Who has a runtime of one thread has it for himself, as billing does: there is nobody else to keep waiting, and
+        // handing each read to another thread would cost more than the read.
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return act(&self.database);
+        }
         let database = Arc::clone(&self.database);
         match tokio::task::spawn_blocking(move || act(&database)).await {
             Ok(answer) => answer,
