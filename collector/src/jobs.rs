@@ -1,8 +1,10 @@
-//! Background work: what happens by itself as time passes. So far that is billing, by the machine's time and by test clocks.
+//! Background work: what happens by itself as time passes. That is billing and the end of
+//! reservations, by the machine's time and by test clocks.
 //!
 //! Each job is idempotent and keeps no state that a restart would miss, so the loop may be stopped anywhere.
 
 pub(crate) mod clocks;
+mod reservations;
 
 use crate::{
     billing::{self, RunReport},
@@ -71,6 +73,9 @@ pub async fn run<S: Storage + ?Sized>(
             }
         }
         let present = clock.present();
+        if let Err(error) = reservations::end_overdue(&*storage, &present).await {
+            tracing::warn!(%error, "overdue reservations have to wait: the next run tries again");
+        }
         let (machine, wait) = (clock.machine(), config.completeness_wait);
         match billing::close_due_at(&*storage, &present, machine, wait, &holder).await {
             Ok(report) => {

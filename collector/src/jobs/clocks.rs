@@ -1,6 +1,6 @@
 //! Lets test clocks go on: from one thing that falls due to the next, each done at its own time.
 
-use super::{JobsConfig, note};
+use super::{JobsConfig, note, reservations};
 use crate::{
     billing,
     storage::{PutOutcome, Storage, StorageError},
@@ -53,6 +53,7 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
 
     /// Does everything that falls due by itself; tells whether some of it has to wait.
     async fn work(&self, present: &Present) -> Result<bool, StorageError> {
+        reservations::end_overdue(self.storage, present).await?;
         let wait = self.config.completeness_wait;
         let machine = self.clock.machine();
         let closing = billing::close_due_at(self.storage, present, machine, wait, self.holder);

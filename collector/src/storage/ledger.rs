@@ -7,7 +7,7 @@ use submeter_common::time::Timestamp;
 use super::{Page, StorageError};
 use crate::bookkeeping::Posting;
 use crate::credits::{Grant, Reservation};
-use crate::id::{EntitlementId, GrantId, ReservationId};
+use crate::id::{EntitlementId, GrantId, ReservationId, TestClockId};
 use crate::ledger::{Account, Books, Entry, Fault, LedgerUnit, TransactionType};
 
 /// What became of a posting.
@@ -112,10 +112,11 @@ pub trait LedgerStore: Send + Sync + 'static {
         page: Page,
     ) -> Result<Vec<Reservation>, StorageError>;
 
-    /// Returns up to `limit` reservations that are still held although their time was over at `now`, the longest overdue
-    /// first.
+    /// Returns up to `limit` reservations, of those who live by `timeline`, that are still held although their time was over
+    /// at `now`, the longest overdue first.
     async fn overdue_reservations(
         &self,
+        timeline: Option<&TestClockId>,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Reservation>, StorageError>;

@@ -93,7 +93,8 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Subscription>, StorageError>;
 
-    /// Returns when the next open period after `after` ends of those that live by `timeline`.
+    /// Returns when, after `after`, the next open period ends or the next reservation is over, of those who live by
+    /// `timeline`.
     async fn next_due(
         &self,
         timeline: Option<&TestClockId>,

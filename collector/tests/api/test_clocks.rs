@@ -368,3 +368,58 @@ async fn live_mode_knows_no_test_clocks_and_does_not_start_over_them() {
         "{started:?}"
     );
 }
+
+#[tokio::test]
+async fn credits_that_were_set_aside_come_back_when_the_time_is_over() {
+    let running = start(tempfile::tempdir().unwrap()).await;
+    let api = &running.api;
+    let kind = api
+        .create(
+            "/credit-entitlements",
+            json!({"name": "Tokens", "unit": "token", "precision": 0, "overage_enabled": false, "rollover_enabled": false}),
+            "id",
+        )
+        .await;
+    let now = "2026-02-01T00:00:00Z";
+    let id = clock(api, json!({"name": "spring", "frozen_time": now})).await;
+    for (customer, told) in [("ada", Some(&id)), ("bob", None)] {
+        api.post(
+            "/customers",
+            json!({"customer_id": customer, "name": customer, "email": format!("{customer}@example.com"), "test_clock": told}),
+        )
+        .await;
+        let entries = format!("/credit-entitlements/{kind}/balances/{customer}/ledger-entries");
+        api.post(&entries, json!({"entry_type": "credit", "amount": "10"}))
+            .await;
+    }
+    let hold = json!({"credit_entitlement_id": kind, "amount": "7", "timeout_seconds": 3600});
+    let mut held = Vec::new();
+    for customer in ["ada", "bob"] {
+        let path = format!("/v1/customers/{customer}/reservations");
+        held.push(api.create(&path, hold.clone(), "reservation_id").await);
+    }
+    let balance = async |customer: &str| {
+        let path = format!("/credit-entitlements/{kind}/balances/{customer}");
+        api.fetch(&path).await["balance"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let before = (balance("ada").await, balance("bob").await);
+    assert_eq!(before, ("3".to_owned(), "3".to_owned()));
+    advance(api, &id, "2026-02-01T02:00:00Z").await;
+    arrived(api, &id).await;
+    // Ada's two hours went by, Bob's did not.
+    let after = (balance("ada").await, balance("bob").await);
+    assert_eq!(after, ("10".to_owned(), "3".to_owned()));
+    let status =
+        async |id: &str| api.fetch(&format!("/v1/reservations/{id}")).await["status"].clone();
+    assert_eq!(status(&held[0]).await, "expired");
+    assert_eq!(status(&held[1]).await, "held");
+    let path = format!("/v1/reservations/{}/commit", held[0]);
+    let late = api.call(Method::POST, &path, &json!({})).await;
+    assert_eq!(
+        (late.status, late.code()),
+        (StatusCode::CONFLICT, "RESERVATION_ENDED")
+    );
+}

@@ -171,6 +171,11 @@ impl Key {
             .last(subscription.as_str().as_bytes())
     }
 
+    /// Reservations that are held under a test clock, or under none, by the end of their time.
+    pub(super) fn reservations_due(test_clock: Option<&TestClockId>) -> Self {
+        Self::of_index(Index::ReservationsDue).text(test_clock.map_or("", TestClockId::as_str))
+    }
+
     pub(super) fn collection(at: Timestamp, invoice: &InvoiceId) -> Vec<u8> {
         Self::of_index(Index::Collection)
             .time(at)

@@ -14,7 +14,8 @@ use super::transaction::Transaction;
 use crate::bookkeeping::consistency::{self, MoneyShown};
 use crate::bookkeeping::{GrantChange, Posting};
 use crate::credits::{Grant, Reservation, ReservationStatus};
-use crate::id::{EntitlementId, GrantId, ReservationId};
+use crate::customer::Customer;
+use crate::id::{EntitlementId, GrantId, ReservationId, TestClockId};
 use crate::ledger::{Books, Entry, Fault, Transfer};
 use crate::storage::{EntryFilter, LedgerStore, Page, PostOutcome, RebuildOutcome, StorageError};
 
@@ -149,10 +150,11 @@ impl LedgerStore for RocksStore {
 
     async fn overdue_reservations(
         &self,
+        timeline: Option<&TestClockId>,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Reservation>, StorageError> {
-        let prefix = Key::of_index(Index::ReservationsDue);
+        let prefix = Key::reservations_due(timeline);
         self.blocking(move |database| {
             let due = database.indexed(Kind::Reservation, prefix.as_bytes(), Direction::Forward);
             let is_overdue = |held: &Result<Reservation, _>| {
@@ -324,7 +326,11 @@ fn put_reservation(
             Key::of_index(Index::ReservationsOfCustomer).text(reservation.customer_id.as_str());
         write.put_index(&of_customer.order(order), id);
     }
-    let due = Key::of_index(Index::ReservationsDue)
+    let customer: Option<Customer> = write
+        .database
+        .document(Kind::Customer, reservation.customer_id.as_str())?;
+    let test_clock = customer.and_then(|customer| customer.test_clock);
+    let due = Key::reservations_due(test_clock.as_ref())
         .time(reservation.expires_at)
         .last(id.as_bytes());
     if reservation.status == ReservationStatus::Held {

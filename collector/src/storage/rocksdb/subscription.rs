@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ::rocksdb::Direction;
 use async_trait::async_trait;
+use serde::de::DeserializeOwned;
 use submeter_common::id::MeterId;
 use submeter_common::time::Timestamp;
 
@@ -14,6 +15,7 @@ use super::key::{Index, Key, Kind, behind};
 use super::settle::{self, Staged};
 use super::transaction::Transaction;
 use crate::billing::Settlement;
+use crate::credits::Reservation;
 use crate::id::{SubscriptionId, TestClockId};
 use crate::outbox::NewMessage;
 use crate::storage::{
@@ -226,13 +228,31 @@ fn due(
         .collect()
 }
 
-/// Reads the first entry behind all of `after`.
 fn next_due(
     database: &Database,
     timeline: Option<&TestClockId>,
     after: Timestamp,
 ) -> Result<Option<Timestamp>, StorageError> {
-    let prefix = Key::timeline(timeline);
+    let period: Option<Subscription> =
+        first_behind(database, Kind::Subscription, Key::timeline(timeline), after)?;
+    let reservation: Option<Reservation> = first_behind(
+        database,
+        Kind::Reservation,
+        Key::reservations_due(timeline),
+        after,
+    )?;
+    let ends = period.map(|subscription| subscription.current_period.end);
+    let over = reservation.map(|reservation| reservation.expires_at);
+    Ok(ends.into_iter().chain(over).min())
+}
+
+/// Reads what the first entry under `prefix` behind all of `after` names.
+fn first_behind<T: DeserializeOwned>(
+    database: &Database,
+    kind: Kind,
+    prefix: Key,
+    after: Timestamp,
+) -> Result<Option<T>, StorageError> {
     let bound = behind(prefix.as_bytes());
     let Some(start) = behind(prefix.time(after).as_bytes()) else {
         return Ok(None);
@@ -243,6 +263,5 @@ fn next_due(
     };
     let (_, id) = entry?;
     let id = std::str::from_utf8(&id).map_err(|error| codec::corrupt("due entry", error))?;
-    let subscription: Subscription = database.named(Kind::Subscription, id)?;
-    Ok(Some(subscription.current_period.end))
+    database.named(kind, id).map(Some)
 }
