@@ -46,6 +46,7 @@ test-fleet: build ## ten thousand agents that come back at once after an outage
 	@SUBMETER_FLEET=10000 cargo test $(WHOLE) --test network a_thousand_agents -- --nocapture
 
 lint: setup ## formatting and clippy, warnings are errors
+	@! git grep -nE '^(<{7}|>{7}) ' || { echo 'a merge was left half done'; exit 1; }
 	@cargo fmt --all --check
 	@cargo clippy $(WHOLE) --all-targets -- -D warnings
 	@cargo clippy $(WHOLE) $(FAIL_POINTS) -- -D warnings
