@@ -144,6 +144,8 @@ async fn hours_without_a_collector_cost_a_row_for_each_key_and_minute() {
     let address = collector.url().trim_start_matches("http://").parse();
     let kept = std::mem::take(&mut *collector.book());
     drop(collector);
+    // An idle agent would find out with its next heartbeat only.
+    agent.post("/v1/flush", "application/json", "").await;
     agent
         .until("retrying", |status| status["flush"]["state"] == "retrying")
         .await;
