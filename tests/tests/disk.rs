@@ -35,7 +35,8 @@ fn a_disk_that_fills_up_refuses_events_before_it_is_full_and_takes_them_again_wh
         let mut refused = 0;
         // At first it gives back what it only keeps for convenience, and takes events again.
         while refused < 15 {
-            let reply = bulk.send_again(agent.api()).await?;
+            let reply = bulk.send_again(agent.api()).await;
+            let reply = reply.with_context(|| agent.process().log_tail())?;
             least = least.min(disk.free()?);
             if reply.status == 200 {
                 refused = 0;

@@ -14,6 +14,9 @@ const QUEUE_RETRY: Duration = Duration::from_secs(1);
 /// An outbox or a disk empties with the next flushes, a memory of ids as they expire.
 const SPACE_RETRY: Duration = Duration::from_secs(10);
 
+/// What open partials may take for each byte of the journal: an event of a new customer opens one for each of its meters.
+const OPEN_BYTES_PER_JOURNAL_BYTE: u64 = 4;
+
 impl Shared {
     /// Queues a submission for the committer, or says why not.
     pub(super) fn admit(
@@ -58,6 +61,11 @@ impl Shared {
             return Some(SubmitError::Stopping);
         }
         self.disk.measure();
+        // A burst fills a small disk faster than the aggregator counts it.
+        let (_, uncounted) = self.work.waiting();
+        let open = lock(&self.view).open_bytes;
+        let open = open.saturating_add(uncounted as u64 * OPEN_BYTES_PER_JOURNAL_BYTE);
+        self.disk.foresee(open.saturating_mul(2));
         let short = self.disk.is_short();
         short.then(|| refused(RefusalReason::DiskLow))
     }

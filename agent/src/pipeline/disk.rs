@@ -34,8 +34,10 @@ pub(super) struct Disk {
     directory: PathBuf,
     /// What must stay free for new events to be taken; 0: nobody cares.
     reserve: u64,
-    /// What the next seal may need on top.
+    /// What the next seal may need on top, by what the open set takes on disk.
     claim: AtomicU64,
+    /// The same by what it takes in all, with what is still to be counted.
+    outlook: AtomicU64,
     free: AtomicU64,
 }
 
@@ -46,6 +48,7 @@ impl Disk {
             directory: directory.to_owned(),
             reserve,
             claim: AtomicU64::new(0),
+            outlook: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
         };
         disk.measure();
@@ -73,6 +76,11 @@ impl Disk {
         self.claim.store(bytes, Ordering::Relaxed);
     }
 
+    /// Sets what the next seal may need by what has been accepted, which is known before any of it is on disk.
+    pub(super) fn foresee(&self, bytes: u64) {
+        self.outlook.store(bytes, Ordering::Relaxed);
+    }
+
     /// Says whether new events must be refused soon.
     pub(super) fn is_tight(&self) -> bool {
         self.free() < self.wanted().saturating_add(self.reserve / 2)
@@ -92,8 +100,9 @@ impl Disk {
         if self.reserve == 0 {
             return 0;
         }
-        self.reserve
-            .saturating_add(self.claim.load(Ordering::Relaxed))
+        let claim = self.claim.load(Ordering::Relaxed);
+        let outlook = self.outlook.load(Ordering::Relaxed);
+        self.reserve.saturating_add(claim.max(outlook))
     }
 
     /// Before a write that must not fail for want of room: measures, and lets the ballast go when there may be too little.

@@ -259,12 +259,17 @@ async fn acknowledged(batches: &Batches, enough: usize) -> Result<()> {
     .await
 }
 
-/// Copies a directory of files.
+/// Copies a directory with all that is in it.
 fn copy_files(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
-        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_files(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
     }
     Ok(())
 }
