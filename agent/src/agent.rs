@@ -56,7 +56,7 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Open(OpenError),
-    /// The listen address cannot be bound, or the data directory cannot be written.
+    /// The listen address cannot be bound.
     #[error("{doing}: {source}")]
     Io {
         /// What was attempted.
@@ -312,9 +312,10 @@ async fn open_door(
             // An agent without it serves all the same; only commands must be told where it listens.
             tracing::warn!(file = %address_file.display(), "the disk is full: the address is in no file");
         }
-        Err(source) => {
-            let doing = format!("write {}", address_file.display());
-            return Err(StartError::Io { doing, source });
+        // A disk that fails here fails the start as it does under the store.
+        Err(error) => {
+            let failed = format!("write {}: {error}", address_file.display());
+            return Err(StartError::Open(OpenError::Storage(failed)));
         }
     }
     Ok(server)

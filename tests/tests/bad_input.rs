@@ -261,7 +261,12 @@ async fn the_collector_asks_for_a_good_key_and_a_whole_body() -> Result<()> {
         "BODY_TOO_LARGE",
         "bytes",
     )?;
-    ensure!(api.list("/meters").await?.is_empty());
+    // The connection on which the large body came is closed by the collector, maybe while the next request is on its way.
+    let listed = match api.list("/meters").await {
+        Err(_) => api.list("/meters").await?,
+        Ok(listed) => listed,
+    };
+    ensure!(listed.is_empty());
     Ok(())
 }
 
