@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::field::{check_metadata, check_name, check_text};
 use super::state::ApiState;
 use crate::billing;
-use crate::bookkeeping::teller::{Refusal, transfer_key};
+use crate::bookkeeping::teller::{self, Refusal, transfer_key};
 use crate::bookkeeping::{Holdings, Posting};
 use crate::credits::{CreditEntitlement, check_credits};
 use crate::id::{EntitlementId, fresh};
@@ -79,6 +79,14 @@ impl Place {
             // After the books: a request that comes in between makes this decision stale.
             if self.entry_of(state, key).await?.is_some() {
                 return Ok(None);
+            }
+            if !holdings.due.is_empty() {
+                // Stale or not: what is held is read again.
+                let _ = state
+                    .storage
+                    .post(teller::begin(&holdings, state.now()))
+                    .await?;
+                continue;
             }
             let (posting, answer) = decision(&holdings)?;
             if posting.is_empty() {

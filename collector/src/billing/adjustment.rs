@@ -19,6 +19,7 @@ use crate::{
         burn_down::{Draw, Usable, credits_for},
         overage,
     },
+    id::EntitlementId,
     money::{Decimal, MoneyError, round_half_away},
     rating::{Share, Tariff, allowance},
 };
@@ -52,24 +53,8 @@ pub(super) fn lines(
     draft: &mut Draft,
 ) -> Result<Vec<InvoiceLine>, BillingError> {
     let mut lines = Vec::new();
-    for late in &closing.late {
-        let plan = closing.subscription.plan_of(late.n);
-        let Some(price) = plan.price.usage_based().meters.get(late.meter_index) else {
-            continue;
-        };
-        if plan.is_trial() {
-            continue;
-        }
-        let before = draft
-            .billed
-            .usage(late.period.start, &price.meter_id)
-            .cloned()
-            .unwrap_or_default();
-        let correction = Correction {
-            price,
-            late,
-            before,
-        };
+    for correction in corrections(closing) {
+        let (late, price) = (correction.late, correction.price);
         let line = match &price.pricing {
             MeterPricing::Money { tariff } => {
                 let served = base_fee::share(&closing.subscription, late.n)?;
@@ -80,7 +65,9 @@ pub(super) fn lines(
                 meter_units_per_credit,
             } => {
                 let unattached = || BillingError::UnattachedCredits(credit_entitlement_id.clone());
-                let terms = plan
+                let terms = closing
+                    .subscription
+                    .plan_of(late.n)
                     .credit_terms(credit_entitlement_id)
                     .ok_or_else(unattached)?;
                 correction.credits(closing, draft, terms, meter_units_per_credit)
@@ -93,6 +80,41 @@ pub(super) fn lines(
         }
     }
     Ok(lines)
+}
+
+/// Lets late usage draw its credits of one `kind`, as [`lines`] does, whatever it may cost in money.
+pub(super) fn draw(closing: &Closing, draft: &mut Draft, kind: &EntitlementId) {
+    for correction in corrections(closing) {
+        let MeterPricing::Credits {
+            credit_entitlement_id,
+            meter_units_per_credit,
+        } = &correction.price.pricing
+        else {
+            continue;
+        };
+        let plan = closing.subscription.plan_of(correction.late.n);
+        let terms = plan.credit_terms(kind);
+        if let Some(terms) = terms.filter(|_| credit_entitlement_id == kind) {
+            let needed = correction.needed(terms, meter_units_per_credit);
+            correction.draw(&correction.change(&needed), closing, draft, terms);
+        }
+    }
+}
+
+/// Returns what there is to correct, oldest period first. Nothing is owed for a trial.
+fn corrections(closing: &Closing) -> impl Iterator<Item = Correction<'_>> {
+    closing.late.iter().filter_map(|late| {
+        let plan = closing.subscription.plan_of(late.n);
+        let price = plan.price.usage_based().meters.get(late.meter_index)?;
+        let before = closing.billed.usage(late.period.start, &price.meter_id);
+        let before = before.cloned().unwrap_or_default();
+        let correction = Correction {
+            price,
+            late,
+            before,
+        };
+        Some(correction).filter(|_| !plan.is_trial())
+    })
 }
 
 impl Correction<'_> {
@@ -122,9 +144,9 @@ impl Correction<'_> {
         units_per_credit: &Decimal,
     ) -> Result<Option<InvoiceLine>, MoneyError> {
         let free = allowance::divide(&self.late.reading.quantity, self.price.free_threshold);
-        let needed = credits_for(&free.chargeable, units_per_credit, terms.precision);
+        let needed = self.needed(terms, units_per_credit);
         let held = self.before.credits_used();
-        let draws = self.draw(&self.change(&needed, &held), closing, draft, terms);
+        let draws = self.draw(&self.change(&needed), closing, draft, terms);
         let drawn = draws
             .iter()
             .fold(Decimal::zero(), |sum, draw| &sum + &draw.amount());
@@ -164,6 +186,13 @@ impl Correction<'_> {
         }))
     }
 
+    /// Returns what all that is known now costs in credits.
+    fn needed(&self, terms: &CreditAttachment, units_per_credit: &Decimal) -> Decimal {
+        let reading = &self.late.reading;
+        let chargeable = allowance::divide(&reading.quantity, self.price.free_threshold).chargeable;
+        credits_for(&chargeable, units_per_credit, terms.precision)
+    }
+
     /// Returns what more stays owed in credits than did, or less when it is negative: then at most what is still owed, for what
     /// was repaid meanwhile is not owed any more.
     fn carried(
@@ -184,10 +213,11 @@ impl Correction<'_> {
     ///
     /// What was not covered before stays so: the grants that could pay for it were asked when it was billed, minute by
     /// minute. Where less is needed than before, it is the uncovered part that goes first.
-    fn change(&self, needed: &Decimal, held: &Decimal) -> Decimal {
-        let more = &(needed - held) - &self.before.uncovered;
+    fn change(&self, needed: &Decimal) -> Decimal {
+        let change = needed - &self.before.credits_used();
+        let more = &change - &self.before.uncovered;
         if more.is_negative() {
-            (needed - held).min(Decimal::zero())
+            change.min(Decimal::zero())
         } else {
             more
         }

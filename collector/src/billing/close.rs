@@ -30,7 +30,7 @@ use submeter_common::{AgentId, Period, Timestamp};
 pub(super) struct Closing {
     /// The subscription; its open period is the one to close.
     pub subscription: Subscription,
-    /// One reading per meter of the price, in its order.
+    /// Readings of the meters of the price.
     pub readings: Vec<MeterReading>,
     /// Closed periods of which more is known than was billed.
     pub late: Vec<LateReading>,
@@ -92,15 +92,14 @@ impl Closing {
         self.subscription.current_period
     }
 
-    /// Returns each priced meter with its reading.
+    /// Returns each priced meter that was read, with its reading, in the order of the price.
     pub(super) fn meters(&self) -> impl Iterator<Item = (&MeterPrice, &MeterReading)> {
-        self.subscription
-            .plan
-            .price
-            .usage_based()
-            .meters
-            .iter()
-            .zip(&self.readings)
+        let prices = &self.subscription.plan.price.usage_based().meters;
+        prices.iter().filter_map(|price| {
+            let mut readings = self.readings.iter();
+            let reading = readings.find(|reading| reading.meter.id == price.meter_id)?;
+            Some((price, reading))
+        })
     }
 
     fn draft(&self) -> Result<Draft, BillingError> {
@@ -191,6 +190,23 @@ pub(super) fn bill(closing: &Closing) -> Result<(NewInvoice, Draft), BillingErro
         ..invoice
     };
     Ok((invoice, draft))
+}
+
+/// Burns credits of one `kind` as a close would, and returns the grants as they then are, with the credits that the period's
+/// usage needed and no grant had. Nothing is rated: what an amount cannot hold does not stand in the way.
+pub(super) fn burn(
+    closing: &Closing,
+    kind: &EntitlementId,
+) -> Result<(Vec<Grant>, Decimal), BillingError> {
+    let mut draft = closing.draft()?;
+    adjustment::draw(closing, &mut draft, kind);
+    let used = credit_lines::burn(closing, &mut draft)?;
+    let uncovered = used
+        .values()
+        .filter(|used| used.credit_entitlement_id == *kind)
+        .fold(Decimal::zero(), |sum, used| &sum + &used.overage_credits);
+    let purse = draft.purses.remove(kind);
+    Ok((purse.map(Purse::into_grants).unwrap_or_default(), uncovered))
 }
 
 /// Makes an invoice of `lines` that closes no period.

@@ -23,11 +23,57 @@ const LATE_USAGE_AGE_MAX: Duration = Duration::from_secs(400 * 86_400);
 /// Invoices read at once.
 const INVOICES_PER_PAGE: u32 = 1_000;
 
+/// Which meters to read.
+#[derive(Copy, Clone, Debug)]
+enum Meters<'a> {
+    /// All that the subscription prices.
+    All,
+    /// Those that burn credits of one kind.
+    Burning(&'a EntitlementId),
+}
+
+impl Meters<'_> {
+    fn include(self, price: &MeterPrice) -> bool {
+        match (self, &price.pricing) {
+            (Self::All, _) => true,
+            (Self::Burning(_), MeterPricing::Money { .. }) => false,
+            (
+                Self::Burning(kind),
+                MeterPricing::Credits {
+                    credit_entitlement_id,
+                    ..
+                },
+            ) => credit_entitlement_id == kind,
+        }
+    }
+}
+
 /// Reads what closing the open period of `subscription` at `now` depends on.
 pub(super) async fn gather<S: Storage + ?Sized>(
     storage: &S,
     subscription: &Subscription,
     missing_agents: Vec<AgentId>,
+    now: Timestamp,
+) -> Result<Closing, BillingError> {
+    read(storage, subscription, missing_agents, Meters::All, now).await
+}
+
+/// Reads what the open period of `subscription` takes from credits of one `kind`, and nothing that it costs in money.
+pub(super) async fn of_credits<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    kind: &EntitlementId,
+    now: Timestamp,
+) -> Result<Closing, BillingError> {
+    let meters = Meters::Burning(kind);
+    read(storage, subscription, Vec::new(), meters, now).await
+}
+
+async fn read<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    missing_agents: Vec<AgentId>,
+    wanted: Meters<'_>,
     now: Timestamp,
 ) -> Result<Closing, BillingError> {
     // Before the grants: whatever changes them from here on makes the settlement stale.
@@ -37,13 +83,15 @@ pub(super) async fn gather<S: Storage + ?Sized>(
     let billed = Billed::of(&invoices);
     let grants = grants(storage, subscription).await?;
     let mut readings = Vec::new();
-    for price in &subscription.plan.price.usage_based().meters {
+    let prices = subscription.plan.price.usage_based().meters.iter();
+    for price in prices.filter(|price| wanted.include(price)) {
         let meter = known_meter(&catalog, price)?;
         readings.push(read_meter(storage, subscription, price, meter, &grants).await?);
     }
     let mut late = Vec::new();
     for (plan, closed) in closed_periods(subscription, now)? {
-        for (index, price) in plan.price.usage_based().meters.iter().enumerate() {
+        let prices = plan.price.usage_based().meters.iter().enumerate();
+        for (index, price) in prices.filter(|(_, price)| wanted.include(price)) {
             let meter = known_meter(&catalog, price)?;
             late.extend(
                 late_readings(

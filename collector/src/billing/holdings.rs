@@ -2,14 +2,15 @@
 //!
 //! What an open period has used is not booked before its close, but nobody should spend it again. So every open period is
 //! billed as if it ended now, by the very path that closes it, and what is left of the grants is what can be used. A period
-//! that is over and waits for agents does not keep its successor's credits back: they are given to whoever asks first.
+//! that is over and waits for agents does not keep its successor's credits back: they count as given, and are booked by the
+//! first decision that may draw on them. Looking writes nothing.
 
-use super::{BillingError, LineKind, close, gather, opening};
+use super::{BillingError, close, gather, opening};
 use crate::{
-    bookkeeping::{Book, Holdings, Posting},
+    bookkeeping::Holdings,
     credits::Grant,
     id::EntitlementId,
-    storage::{Page, PostOutcome, Storage, SubscriptionFilter},
+    storage::{Page, Storage, SubscriptionFilter},
     subscription::{Subscription, SubscriptionStatus},
 };
 use submeter_common::{CustomerId, Timestamp};
@@ -17,10 +18,10 @@ use submeter_common::{CustomerId, Timestamp};
 /// Subscriptions read at once.
 const SUBSCRIPTIONS_PER_PAGE: u32 = 100;
 
-/// Reads what a customer holds of one kind of credits at `now`.
+/// Reads what a customer holds of one kind of credits at `now`. What usage costs in money plays no part.
 ///
 /// # Errors
-/// As for closing the open periods.
+/// When the usage of a meter that burns such credits cannot be read or added up.
 pub async fn holdings<S: Storage + ?Sized>(
     storage: &S,
     customer: &CustomerId,
@@ -71,27 +72,18 @@ async fn burn_open_periods<S: Storage + ?Sized>(
 ) -> Result<(), BillingError> {
     let mut is_oldest = true;
     loop {
-        let mut closing = gather::gather(storage, &subscription, Vec::new(), now).await?;
+        let kind = &holdings.credit_entitlement_id;
+        let mut closing = gather::of_credits(storage, &subscription, kind, now).await?;
         if !is_oldest {
             // The period before is only closed in thought: its usage was burned in the round before.
             closing.late.clear();
         }
-        let of_kind = |grant: &Grant| grant.credit_entitlement_id == holdings.credit_entitlement_id;
+        let of_kind = |grant: &Grant| grant.credit_entitlement_id == *kind;
         closing.grants.retain(|grant| !of_kind(grant));
         closing.grants.append(&mut holdings.live);
-        let (invoice, mut draft) = close::bill(&closing)?;
-        for line in &invoice.lines {
-            let credits = line.credits.iter().filter(|credits| {
-                credits.credit_entitlement_id == holdings.credit_entitlement_id
-                    && line.kind == LineKind::Usage
-            });
-            for credits in credits {
-                holdings.open_overage += &credits.overage_credits;
-            }
-        }
-        if let Some(purse) = draft.purses.remove(&holdings.credit_entitlement_id) {
-            holdings.live = purse.into_grants();
-        }
+        let (live, uncovered) = close::burn(&closing, kind)?;
+        holdings.live = live;
+        holdings.open_overage += &uncovered;
         if subscription.current_period.end > now {
             return Ok(());
         }
@@ -100,40 +92,17 @@ async fn burn_open_periods<S: Storage + ?Sized>(
         if subscription.status != SubscriptionStatus::Active {
             return Ok(());
         }
-        give(storage, holdings, &subscription, now).await?;
+        expect(holdings, &subscription, now);
     }
 }
 
-/// Gives the credits with which the subscription's next period begins, although the one before it is not closed yet. Its
-/// close finds them given.
-async fn give<S: Storage + ?Sized>(
-    storage: &S,
-    holdings: &mut Holdings,
-    subscription: &Subscription,
-    now: Timestamp,
-) -> Result<(), BillingError> {
-    let grants = opening::grants(subscription, now).into_iter();
-    let missing = grants.filter(|grant| {
-        grant.credit_entitlement_id == holdings.credit_entitlement_id
-            && !holdings
-                .booked
-                .iter()
-                .any(|booked| booked.grant_id == grant.grant_id)
-    });
-    for grant in missing.collect::<Vec<_>>() {
-        let mut book = Book::new(grant.customer_id.clone(), now);
-        book.granted(&grant);
-        let posting = Posting {
-            grants_new: vec![grant.clone()],
-            transfers: book.into_transfers(),
-            ..Posting::empty(grant.customer_id.clone())
-        };
-        // Stale: somebody else gave it first. Then the books are others, too, and no decision on these holdings passes.
-        if storage.post(posting).await? == PostOutcome::Posted {
-            holdings.books = storage.books(&holdings.customer_id).await?;
+/// Counts on the credits with which the subscription's next period begins, although the one before it is not closed yet.
+fn expect(holdings: &mut Holdings, subscription: &Subscription, now: Timestamp) {
+    for grant in opening::grants(subscription, now) {
+        let is_booked = holdings.booked_grant(&grant.grant_id).is_some();
+        if grant.credit_entitlement_id == holdings.credit_entitlement_id && !is_booked {
+            holdings.due.push(grant.clone());
+            holdings.live.push(grant);
         }
-        holdings.booked.push(grant.clone());
-        holdings.live.push(grant);
     }
-    Ok(())
 }

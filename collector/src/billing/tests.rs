@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod carried;
 mod crash;
 mod credit;
 mod cycles;
+mod expiry;
 mod late;
+mod ledger;
 mod money;
 mod opening;
 mod oracle;
@@ -14,6 +17,7 @@ mod reset;
 mod simulation;
 mod standing;
 mod tariff;
+mod till;
 mod verify;
 mod waiting;
 mod world;

@@ -19,7 +19,10 @@ pub struct Holdings {
     pub books: Books,
     /// The grants as they are booked.
     pub booked: Vec<Grant>,
-    /// The grants as they would be if every open period were closed now.
+    /// Grants that have begun and are not booked yet, because the period before them is still open. Whoever decides on
+    /// these holdings books them first.
+    pub due: Vec<Grant>,
+    /// All grants as they would be if every open period were closed now.
     pub live: Vec<Grant>,
     /// Overage of the open periods, which no grant covers.
     pub open_overage: Decimal,
@@ -39,6 +42,7 @@ impl Holdings {
             credit_entitlement_id,
             books,
             live: booked.clone(),
+            due: Vec::new(),
             booked,
             open_overage: Decimal::zero(),
         }
@@ -68,6 +72,7 @@ impl Holdings {
     pub fn spendable(&self, now: Timestamp) -> impl Iterator<Item = Grant> + '_ {
         self.booked
             .iter()
+            .chain(&self.due)
             .filter(move |grant| grant.is_good_at(now))
             .map(|grant| self.unused(grant))
     }
@@ -86,7 +91,9 @@ impl Holdings {
         }
     }
 
-    pub(super) fn booked_grant(&self, id: &GrantId) -> Option<&Grant> {
+    /// Returns a grant as it is booked.
+    #[must_use]
+    pub fn booked_grant(&self, id: &GrantId) -> Option<&Grant> {
         self.booked.iter().find(|grant| grant.grant_id == *id)
     }
 

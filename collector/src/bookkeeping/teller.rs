@@ -109,6 +109,21 @@ pub fn grant(holdings: &Holdings, new: NewGrant, order: &Order<'_>) -> (Posting,
     (posting, grant)
 }
 
+/// Books the grants that have begun and are not booked yet, as the close of the period before them would.
+#[must_use]
+pub fn begin(holdings: &Holdings, at: Timestamp) -> Posting {
+    let mut book = Book::new(holdings.customer_id.clone(), at);
+    for grant in &holdings.due {
+        book.granted(grant);
+    }
+    Posting {
+        expected_entries: Some(holdings.books.entries),
+        grants_new: holdings.due.clone(),
+        transfers: book.into_transfers(),
+        ..Posting::empty(holdings.customer_id.clone())
+    }
+}
+
 /// Takes credits, in the order of burning.
 ///
 /// # Errors

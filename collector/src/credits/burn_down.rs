@@ -59,6 +59,41 @@ pub struct Draw {
     pub from_expired: Decimal,
 }
 
+impl Burned {
+    /// Takes from a grant what is still uncovered, as far as it has any.
+    fn take(&mut self, grant: &mut Grant, when: Usable, now: Timestamp) {
+        let from_remaining = grant.remaining.clone().min(self.uncovered.clone());
+        self.uncovered -= &from_remaining;
+        let from_expired = match when {
+            Usable::At(_) => Decimal::zero(),
+            _ => grant.expired.clone().min(self.uncovered.clone()),
+        };
+        self.uncovered -= &from_expired;
+        if from_remaining.is_zero() && from_expired.is_zero() {
+            return;
+        }
+        grant.remaining -= &from_remaining;
+        grant.expired -= &from_expired;
+        grant.updated_at = now;
+        // A grant that was good and also took over another's rest is taken from twice.
+        let drawn = self
+            .draws
+            .iter_mut()
+            .find(|draw| draw.grant_id == grant.grant_id);
+        match drawn {
+            Some(draw) => {
+                draw.from_remaining += &from_remaining;
+                draw.from_expired += &from_expired;
+            }
+            None => self.draws.push(Draw {
+                grant_id: grant.grant_id.clone(),
+                from_remaining,
+                from_expired,
+            }),
+        }
+    }
+}
+
 impl Draw {
     /// Returns all that was taken.
     #[must_use]
@@ -81,34 +116,36 @@ impl Purse {
 
     /// Burns `need` credits for usage that took place in `when`.
     pub fn burn(&mut self, need: &Decimal, when: Usable, now: Timestamp) -> Burned {
-        let mut left = need.clone().or_zero();
-        let mut draws = Vec::new();
-        for grant in self.grants.iter_mut().filter(|grant| when.allows(grant)) {
-            if left.is_zero() {
+        let mut burned = Burned {
+            draws: Vec::new(),
+            uncovered: need.clone().or_zero(),
+        };
+        for place in 0..self.grants.len() {
+            if burned.uncovered.is_zero() {
                 break;
             }
-            let from_remaining = grant.remaining.clone().min(left.clone());
-            left -= &from_remaining;
-            let from_expired = match when {
-                Usable::At(_) => Decimal::zero(),
-                _ => grant.expired.clone().min(left.clone()),
-            };
-            left -= &from_expired;
-            if from_remaining.is_zero() && from_expired.is_zero() {
+            if !when.allows(&self.grants[place]) {
                 continue;
             }
-            grant.remaining -= &from_remaining;
-            grant.expired -= &from_expired;
-            grant.updated_at = now;
-            draws.push(Draw {
-                grant_id: grant.grant_id.clone(),
-                from_remaining,
-                from_expired,
-            });
+            burned.take(&mut self.grants[place], when, now);
+            if let Usable::SomeTimeIn(_) = when {
+                self.burn_carried(place, &mut burned, when, now);
+            }
         }
-        Burned {
-            draws,
-            uncovered: left,
+        burned
+    }
+
+    /// Burns what the rest of the grant at `place` was carried over as: had the usage been known, that much less would have
+    /// been carried.
+    fn burn_carried(&mut self, place: usize, burned: &mut Burned, when: Usable, now: Timestamp) {
+        let mut from = self.grants[place].grant_id.clone();
+        loop {
+            let is_heir = |grant: &&mut Grant| grant.parent_grant_id.as_ref() == Some(&from);
+            let Some(heir) = self.grants.iter_mut().find(is_heir) else {
+                return;
+            };
+            burned.take(heir, when, now);
+            from = heir.grant_id.clone();
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Account, Books, Entry, PostError, Transfer};
 use crate::{id::GrantId, money::Decimal};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// A customer's ledger, added up from its first entry on. Feed every entry in order, then compare.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ pub enum Fault {
     #[error("the stored balances are not those of the {0} entries")]
     Books(u64),
     /// A grant does not hold what the entries say.
-    #[error("grant {grant_id} holds {stored:?}, by the entries {derived:?}")]
+    #[error("grant {grant_id} holds {stored}; by the entries {derived}")]
     Grant {
         /// The grant.
         grant_id: GrantId,
@@ -60,6 +60,36 @@ pub enum Fault {
         /// What the entries say.
         derived: Box<GrantBalance>,
     },
+    /// The entries name a grant that is not stored, or in no list, or cannot be read.
+    #[error("grant {grant_id} cannot be found, by the entries it holds {derived}")]
+    Lost {
+        /// The grant.
+        grant_id: GrantId,
+        /// What the entries say.
+        derived: Box<GrantBalance>,
+    },
+}
+
+impl Fault {
+    /// Returns the grant that is not as it should be, where it is one.
+    #[must_use]
+    pub const fn grant_id(&self) -> Option<&GrantId> {
+        match self {
+            Self::Grant { grant_id, .. } | Self::Lost { grant_id, .. } => Some(grant_id),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for GrantBalance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            remaining,
+            held,
+            expired,
+        } = self;
+        write!(f, "{remaining} to burn, {held} held, {expired} expired")
+    }
 }
 
 impl Audit {
@@ -102,12 +132,13 @@ impl Audit {
         self.grants.get(grant_id).cloned().unwrap_or_default()
     }
 
-    /// Returns the grants that the entries name and `stored` does not.
-    pub fn unknown_grants<'a>(
-        &'a self,
-        stored: impl Fn(&GrantId) -> bool + 'a,
-    ) -> impl Iterator<Item = &'a GrantId> {
-        self.grants.keys().filter(move |id| !stored(id))
+    /// Returns a fault for each grant that the entries name and `stored` does not.
+    pub fn lost_grants(&self, stored: impl Fn(&GrantId) -> bool) -> impl Iterator<Item = Fault> {
+        let lost = self.grants.iter().filter(move |(id, _)| !stored(id));
+        lost.map(|(grant_id, derived)| Fault::Lost {
+            grant_id: grant_id.clone(),
+            derived: Box::new(derived.clone()),
+        })
     }
 
     /// Compares the balances that are stored.

@@ -40,8 +40,13 @@ pub struct EntryFilter {
 pub enum RebuildOutcome {
     /// Balances and grants are as stored.
     Unchanged,
-    /// Balances or grants were not what the entries come to, and are now.
-    Rebuilt(Vec<Fault>),
+    /// Balances or grants were not what the entries come to.
+    Rebuilt {
+        /// What is now as it should be.
+        rebuilt: Vec<Fault>,
+        /// Grants whose terms are gone: the entries tell what they held, and not until when.
+        lost: Vec<Fault>,
+    },
     /// An entry itself is damaged: what can be believed ends there, and nothing was changed.
     Damaged(Box<Fault>),
 }

@@ -58,6 +58,7 @@ mod outbox;
 mod payment;
 mod roster;
 mod settle;
+mod still;
 mod subscription;
 mod test_clock;
 mod transaction;

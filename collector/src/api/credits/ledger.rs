@@ -11,7 +11,7 @@ use super::super::error::ApiError;
 use super::super::query::Query;
 use super::super::reply::Items;
 use super::super::state::ApiState;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Fault};
 use crate::storage::{EntryFilter, RebuildOutcome};
 
 /// Ledgers looked at by one request.
@@ -75,7 +75,10 @@ pub(in super::super) async fn audit(
 #[derive(Serialize)]
 pub(in super::super) struct RebuiltReply {
     outcome: &'static str,
+    /// What was not as it was written.
     faults: Vec<String>,
+    /// Those of them that no entry can bring back.
+    lost: Vec<String>,
 }
 
 /// `POST /v1/customers/{id}/ledger/rebuild`: writes balances and grants anew from the entries, where they differ.
@@ -86,13 +89,17 @@ pub(in super::super) async fn rebuild(
 ) -> Result<Json<RebuiltReply>, ApiError> {
     let customer = customers::find(&state, &customer).await?;
     let outcome = state.storage.rebuild_ledger(&customer.customer_id).await?;
-    let (outcome, faults) = match outcome {
-        RebuildOutcome::Unchanged => ("unchanged", Vec::new()),
-        RebuildOutcome::Rebuilt(faults) => ("rebuilt", faults),
-        RebuildOutcome::Damaged(fault) => ("damaged", vec![*fault]),
+    let (outcome, faults, lost) = match outcome {
+        RebuildOutcome::Unchanged => ("unchanged", Vec::new(), Vec::new()),
+        RebuildOutcome::Rebuilt { rebuilt, lost } => ("rebuilt", rebuilt, lost),
+        RebuildOutcome::Damaged(fault) => ("damaged", vec![*fault], Vec::new()),
     };
     let id = customer.customer_id.as_str();
     state.audit(&key, "ledger.rebuilt", id).await?;
-    let faults = faults.iter().map(ToString::to_string).collect();
-    Ok(Json(RebuiltReply { outcome, faults }))
+    let told = |faults: &[Fault]| faults.iter().map(ToString::to_string).collect();
+    Ok(Json(RebuiltReply {
+        outcome,
+        lost: told(&lost),
+        faults: told(&[faults, lost].concat()),
+    }))
 }

@@ -3,12 +3,11 @@
 use super::world::{World, at, customer, decimal, in_tokens};
 use crate::{
     billing::{InvoiceStatus, holdings},
-    bookkeeping::wallet::{self, Adjustment},
+    bookkeeping::wallet,
     credits::{CreditAttachment, OverageBehavior, Rollover},
     id::EntitlementId,
-    ledger::Note,
     money::Currency,
-    storage::{LedgerStore, PostOutcome},
+    storage::LedgerStore,
 };
 use submeter_common::AggregationKind::Sum;
 
@@ -120,7 +119,7 @@ async fn carried_credits_live_as_long_as_agreed() {
 }
 
 #[tokio::test]
-async fn oracle_k5_k7_overage_is_repaid_by_the_credits_that_arrive() {
+async fn oracle_k5_overage_is_repaid_by_the_credits_that_arrive() {
     let terms = |terms: &mut CreditAttachment| {
         terms.overage_behavior = OverageBehavior::CarryDeficitAutoRepay;
     };
@@ -197,28 +196,11 @@ async fn late_usage_of_a_period_with_a_deficit_is_owed_too() {
     is_sound(&world).await;
 }
 
-async fn fund(world: &World, amount: i64) {
-    let books = world.store().books(&customer()).await.unwrap();
-    let adjustment = Adjustment {
-        customer_id: customer(),
-        currency: Currency::USD,
-        amount,
-        key: &format!("fund-{}", books.entries),
-        note: Note::default(),
-        at: at("2025-01-01"),
-    };
-    let posting = wallet::adjust(&books, adjustment).unwrap();
-    assert_eq!(
-        world.store().post(posting).await.unwrap(),
-        PostOutcome::Posted
-    );
-}
-
 #[tokio::test]
 async fn a_wallet_pays_for_invoices_before_anybody_is_asked() {
     // 3 cents for each credit of overage: 60 cents for January, 90 for February.
     let mut world = subscribed("100", |_| {}).await;
-    fund(&world, 100).await;
+    assert!(world.fund("paid in advance", 100).await);
     world
         .deliver("2025-02-01", &[("calls", "2025-01-05", "120")])
         .await;

@@ -488,13 +488,13 @@ fn oracle_k19_a_void_goes_over_grants_in_the_order_of_burning() {
 
 #[test]
 fn oracle_k24b_a_second_debit_goes_on_with_the_next_grant() {
-    // 300 of which 100 are used, and 100 more behind: using 200 more leaves 0 and 100.
-    let mut books = with_grants(&[300, 100]);
-    for (key, amount) in [("one", 100), ("two", 200)] {
+    // 500 a month and 200 for ever: using 400 leaves 100 and 200, using 200 more leaves 0 and 100.
+    let mut books = with_grants(&[500, 200]);
+    for (key, amount, expected) in [("one", 400, [100, 200]), ("two", 200, [0, 100])] {
         let posting = debit(&books.holdings(), &whole(amount), &order(key)).unwrap();
         books.apply(posting);
+        assert_eq!(left(&books), expected);
     }
-    assert_eq!(left(&books), [0, 100]);
 }
 
 #[test]

@@ -57,7 +57,6 @@ fn graduated_tiers_price_each_unit_where_it_lies() {
     check("A6b", &a6, "1", "12");
     check("A6d", &a6, "11", "110");
     check("A6f", &a6, "21", "163");
-    // The oracle's "same" is decimal bounds: ≤ 0.1 at 10, ≤ 1 at 5, then 2.
     let a7 = graduated(&[("0.1", "10", "0"), ("1", "5", "0"), ("-", "2", "0")]);
     check("A7b", &a7, "0.5", "3");
     let a13 = graduated(&[("10", "10", "0"), ("50", "8", "0"), ("-", "6", "0")]);
@@ -174,7 +173,12 @@ fn tiers_of_packages_count_packages() {
     let b9 = Tariff::of(Model::Volume { tiers });
     check("B9b", &b9, "101000", "101");
     check("B9d", &b9, "300000", "150");
-    let tiers = packed(&[("1000", "10", "100"), ("-", "10", "10")]);
+    // The source counts blocks, each tier by itself: 100 blocks, 200 more, then the rest.
+    let tiers = packed(&[
+        ("1000", "10", "100"),
+        ("3000", "10", "10"),
+        ("-", "10", "1"),
+    ]);
     let b15 = Tariff::of(Model::Volume { tiers });
     check("B15", &b15, "15", "200");
     check("B15", &b15, "1100", "1100");
@@ -279,7 +283,7 @@ fn unit_prices_and_corrections_follow_the_one_rule() {
         &["50", "30", "-30", "-50"],
     );
     check_bookings("L3", &per_unit("0.001"), &["1", "2"], &["0", "0"]);
-    let l5 = graduated(&[("5", "1", "100"), ("-", "2", "200")]);
+    let l5 = graduated(&[("5", "1", "100"), ("10", "2", "200"), ("-", "3", "0")]);
     check_bookings("L5", &l5, &["3", "4"], &["103", "1"]);
     check_bookings("L5", &l5, &["3", "7"], &["103", "206"]);
     check_bookings("L11", &per_unit("3.95"), &["10", "30"], &["39.50", "79"]);

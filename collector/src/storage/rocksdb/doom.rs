@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use super::RocksStore;
 use submeter_common::id::{CustomerId, MeterId};
@@ -10,8 +12,14 @@ use submeter_common::time::Timestamp;
 
 use super::codec;
 use super::database::{Family, half_way};
-use super::key::{Key, Kind};
+use super::key::{Index, Key, Kind};
+use super::ledger_audit;
+use super::transaction::Transaction;
 use crate::billing::Invoice;
+use crate::credits::Grant;
+use crate::id::GrantId;
+use crate::ledger::{Entry, Fault};
+use crate::money::Decimal;
 use crate::storage::StorageError;
 use crate::usage::Level;
 
@@ -103,8 +111,65 @@ impl RocksStore {
     /// Writes another invoice over the stored one.
     pub(crate) fn damage_invoice(&self, invoice: &Invoice) {
         let key = Key::of_document(Kind::Invoice, invoice.invoice_id.as_str());
-        let bytes = codec::encode_document(invoice).unwrap();
+        self.put(&key, Some(&codec::encode_document(invoice).unwrap()));
+    }
+
+    /// Lets a customer's balances be these bytes, or none.
+    pub(crate) fn damage_books(&self, customer: &CustomerId, bytes: Option<&[u8]>) {
+        self.put(&Key::of_document(Kind::Books, customer.as_str()), bytes);
+    }
+
+    /// Writes another grant over the stored one.
+    pub(crate) fn damage_grant(&self, grant: &Grant) {
+        let key = Key::of_document(Kind::Grant, grant.grant_id.as_str());
+        self.put(&key, Some(&codec::encode_document(grant).unwrap()));
+    }
+
+    /// Deletes a grant, terms and all.
+    pub(crate) fn delete_grant(&self, grant: &GrantId) {
+        self.put(&Key::of_document(Kind::Grant, grant.as_str()), None);
+    }
+
+    /// Deletes the list of a customer's grants.
+    pub(crate) fn forget_grants(&self, customer: &CustomerId) {
+        let prefix = Key::of_index(Index::GrantsOfCustomer)
+            .text(customer.as_str())
+            .into_bytes();
+        let family = self.database.family(Family::Indexes);
+        let walk = self
+            .database
+            .walk(Family::Indexes, &prefix, rocksdb::Direction::Forward);
+        for entry in walk {
+            self.database
+                .db
+                .delete_cf(family, entry.unwrap().0)
+                .unwrap();
+        }
+    }
+
+    /// Lets an entry of a ledger move one credit more than it did.
+    pub(crate) fn damage_entry(&self, customer: &CustomerId, sequence: u64) {
+        let key = Key::of_ledger(customer).order(sequence);
+        let mut entry: Entry = self.database.document_at(&key).unwrap().unwrap();
+        entry.transfer.amount += &Decimal::one();
+        self.put(&key, Some(&codec::encode_document(&entry).unwrap()));
+    }
+
+    /// Adds a ledger up while somebody else is about to write; none when it waits for that.
+    pub(crate) fn audit_beside_a_writer(&self, customer: &CustomerId) -> Option<Vec<Fault>> {
+        let _writer = Transaction::begin(&self.database).unwrap();
+        let (send, receive) = mpsc::channel();
+        let (database, customer) = (Arc::clone(&self.database), customer.clone());
+        thread::spawn(move || send.send(ledger_audit::audit(&database, &customer)));
+        let found = receive.recv_timeout(Duration::from_secs(30)).ok()?;
+        Some(found.unwrap())
+    }
+
+    fn put(&self, key: &[u8], bytes: Option<&[u8]>) {
         let family = self.database.family(Family::Documents);
-        self.database.db.put_cf(family, key, bytes).unwrap();
+        match bytes {
+            Some(bytes) => self.database.db.put_cf(family, key, bytes).unwrap(),
+            None => self.database.db.delete_cf(family, key).unwrap(),
+        }
     }
 }

@@ -259,6 +259,13 @@ fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, Storage
         return Ok(false);
     }
     write.put_document(Kind::Grant, id, grant)?;
+    list_grant(write, grant)?;
+    Ok(true)
+}
+
+/// Puts a grant into the list of its customer's, and its customer into that of who holds such credits.
+pub(super) fn list_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<(), StorageError> {
+    let id = grant.grant_id.as_str();
     let order = write.next_order()?;
     let of_customer = Key::of_index(Index::GrantsOfCustomer).text(grant.customer_id.as_str());
     write.put_index(&of_customer.order(order), id);
@@ -266,7 +273,7 @@ fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, Storage
         .text(grant.credit_entitlement_id.as_str())
         .last(grant.customer_id.as_str().as_bytes());
     write.put_index(&holder, grant.customer_id.as_str());
-    Ok(true)
+    Ok(())
 }
 
 /// Books a transfer as the next entry. A key that is taken is a fault of the caller, who has to look first: the documents
