@@ -61,13 +61,18 @@ impl Shared {
             return Some(SubmitError::Stopping);
         }
         self.disk.measure();
-        // A burst fills a small disk faster than the aggregator counts it.
+        self.foresee_seal();
+        let short = self.disk.is_short();
+        short.then(|| refused(RefusalReason::DiskLow))
+    }
+
+    /// Foresees the room that the next seal may need, by what is counted and what is still to be: a burst fills a small disk
+    /// faster than the aggregator counts it. Whoever is refused for it never comes to a write, so time looks at it, too.
+    pub(super) fn foresee_seal(&self) {
         let (_, uncounted) = self.work.waiting();
         let open = lock(&self.view).open_bytes;
         let open = open.saturating_add(uncounted as u64 * OPEN_BYTES_PER_JOURNAL_BYTE);
         self.disk.foresee(open.saturating_mul(2));
-        let short = self.disk.is_short();
-        short.then(|| refused(RefusalReason::DiskLow))
     }
 
     /// Which space is short, if any.

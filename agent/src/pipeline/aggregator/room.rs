@@ -1,8 +1,8 @@
 //! When the disk gets short: what is kept for convenience is given back early, before new events are refused for it.
 //!
 //! That is the journal behind the last checkpoint (look-ups, backfill of meters made later), acknowledged frames (for a
-//! collector restored from a backup), and the logs that seldom written families pin. Frames the collector does not hold,
-//! open partials and event ids are no convenience and stay.
+//! collector restored from a backup), what open sets that are sealed still take up, and the logs that seldom written
+//! families pin. Frames the collector does not hold, open partials and event ids are no convenience and stay.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ impl Aggregator {
         // A seal writes frames of about that size, and compaction may write the open set itself once more.
         let open = self.shared.store.open_bytes()?;
         self.shared.disk.claim(open.saturating_mul(2));
+        self.shared.foresee_seal();
         self.shared.disk.brace();
         self.shared.disk.lay_ballast();
         let tight = self.shared.disk.is_tight();
@@ -38,7 +39,8 @@ impl Aggregator {
         let records = self.reclaim_journal(self.journal_bytes_kept())?;
         let frames = lock(&self.shared.frames).acknowledged_bytes() / 4 * 3;
         let frames = self.reclaim_frames(frames)?;
-        self.shared.store.give_back(records, frames)?;
+        let open_set = self.progress.open_set;
+        self.shared.store.give_back(records, frames, open_set)?;
         self.shared.disk.measure();
         self.room.made = Some(Instant::now());
         Ok(())
@@ -48,7 +50,8 @@ impl Aggregator {
     pub(super) fn make_room_between_frames(&self) -> Result<(), StoreError> {
         self.shared.disk.measure();
         if self.shared.disk.is_tight() {
-            self.shared.store.give_back(None, None)?;
+            let open_set = self.progress.open_set;
+            self.shared.store.give_back(None, None, open_set)?;
         }
         Ok(())
     }

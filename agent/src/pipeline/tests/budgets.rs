@@ -104,6 +104,27 @@ async fn refused_by_a_standing_committer(kit: &Kit) -> RefusalReason {
 }
 
 #[tokio::test]
+async fn room_foreseen_for_a_seal_is_not_held_back_for_ever() {
+    let mut kit = Kit::new();
+    kit.config.disk_free_bytes_min = 1;
+    let pipeline = kit.open();
+    // Foreseen for a burst that has been sealed since; while everything is refused nothing comes to a write.
+    pipeline.shared().disk.foresee(u64::MAX);
+    for attempt in 0.. {
+        match submit(&pipeline, &[event("a", "cus", kit.now(), 1)]).await {
+            Ok(_) => break,
+            Err(SubmitError::Refused { reason, .. }) => assert_eq!(reason, RefusalReason::DiskLow),
+            Err(error) => panic!("{error}"),
+        }
+        assert!(
+            attempt < 200,
+            "events are refused for room that nobody needs"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_long_queue_refuses() {
     let mut kit = Kit::new();
     kit.config.queue_requests_max = 2;
