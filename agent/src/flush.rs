@@ -236,8 +236,8 @@ impl FlushHandle {
         self.status.borrow().clone()
     }
 
-    /// Asks for a round that begins now, or as soon as a pause the collector asked for is over. It reads the catalog first, so
-    /// that meters made before this call count in what it sends.
+    /// Asks for a round that begins now, or as soon as a pause the collector asked for is over. It went through when all is
+    /// sent as meters count it that were made before this call, too.
     pub fn request(&self) -> FlushTicket {
         let number = self.requested.fetch_add(1, Ordering::AcqRel) + 1;
         self.nudge.notify_one();
@@ -280,13 +280,16 @@ impl Worker {
     async fn round(&mut self) -> Result<(), Trouble> {
         let requested = self.requested.load(Ordering::Acquire);
         self.session.open().await?;
-        if requested > *self.served.borrow() {
-            self.session.read_catalog().await?;
-            self.pipeline.seal(SealReason::Requested).await?;
-        } else if self.session.is_flushed() {
+        if self.session.is_flushed() {
             self.pipeline.seal(SealReason::Interval).await?;
         }
         self.session.send_all().await?;
+        if requested > *self.served.borrow() {
+            // Only now: a catalog that cannot be read must not keep back what is sealed.
+            self.session.read_catalog().await?;
+            self.pipeline.seal(SealReason::Requested).await?;
+            self.session.send_all().await?;
+        }
         while self.session.take_new_catalog() {
             // What was accepted before and counts by the new meters belongs to this round too.
             self.backfilled().await;

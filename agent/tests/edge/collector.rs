@@ -65,6 +65,8 @@ pub(crate) struct Book {
     pub(crate) arrivals: Vec<(u64, Instant)>,
     pub(crate) results: Vec<FrameResult>,
     pub(crate) catalog: Catalog,
+    /// Nobody gets the catalog who asks for it.
+    pub(crate) catalog_is_away: bool,
     /// Time that each frame takes.
     pub(crate) slowness: Duration,
     agents: BTreeMap<AgentId, Session>,
@@ -254,7 +256,11 @@ async fn register(State(book): Shared, body: Bytes) -> Response {
 }
 
 async fn catalog(State(book): Shared) -> Response {
-    axum::Json(book.lock().expect("no handler panicked").catalog.clone()).into_response()
+    let book = book.lock().expect("no handler panicked");
+    if book.catalog_is_away {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    axum::Json(book.catalog.clone()).into_response()
 }
 
 async fn frames(
