@@ -214,7 +214,6 @@ impl Collector {
     }
 }
 
-/// Opens the store. A full disk is waited for, not failed at: a supervisor could only try the same again.
 /// Finds the time that billing lives in: the machine's, or that of the test clock of the whole collector.
 async fn billing_clock(
     storage: &dyn Storage,
@@ -229,6 +228,7 @@ async fn billing_clock(
     Ok(Arc::new(BillingClock::new(machine, ruling)))
 }
 
+/// Opens the store. A full disk is waited for, not failed at: a supervisor could only try the same again.
 async fn open_store(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
     let reserve = u64::try_from(config.disk_free_bytes_min).unwrap_or(u64::MAX);
     let mut is_told = false;

@@ -292,8 +292,8 @@ pub(super) type Entry = (Box<[u8]>, Box<[u8]>);
 
 /// Tells damage from what may pass.
 pub(super) fn failed(error: ::rocksdb::Error) -> StorageError {
-    if disk::is_full(&error) {
-        return StorageError::DiskFull("the disk is full: a write failed".to_owned());
+    if disk::is_for_want_of_room(&error) {
+        return StorageError::DiskFull(format!("the disk is full: {error}"));
     }
     match error.kind() {
         ::rocksdb::ErrorKind::Corruption => codec::corrupt("database", error),

@@ -103,6 +103,12 @@ pub(super) fn is_full(error: &::rocksdb::Error) -> bool {
     error.as_ref().contains("No space left on device")
 }
 
+/// Says whether a failure passes when there is room: on the disk, or in this user's share of it, which RocksDB does not see
+/// grow again. A start after that does.
+pub(super) fn is_for_want_of_room(error: &::rocksdb::Error) -> bool {
+    is_full(error) || error.as_ref().contains("Disk quota exceeded")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

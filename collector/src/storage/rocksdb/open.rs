@@ -84,8 +84,11 @@ impl OpenError {
     pub fn is_for_want_of_disk(&self) -> bool {
         match self {
             OpenError::Content(StorageError::DiskFull(_)) => true,
-            OpenError::Database { error, .. } => disk::is_full(error),
-            OpenError::Directory { error, .. } => error.kind() == io::ErrorKind::StorageFull,
+            OpenError::Database { error, .. } => disk::is_for_want_of_room(error),
+            OpenError::Directory { error, .. } => matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
             _ => false,
         }
     }
