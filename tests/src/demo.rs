@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use submeter_common::time::{Clock, SystemClock};
 
-use crate::system::{Agent, Api, System, eventually};
+use crate::system::{self, Agent, Api, System, eventually};
 use history::History;
 use running::Running;
 use shop::Shop;
@@ -46,6 +46,7 @@ pub async fn run() -> Result<()> {
     let month = last_month()?;
 
     say("starting a collector and two agents");
+    system::outlived();
     let mut system = System::start_in(&directory, COLLECTOR_SETTINGS).await?;
     let mut running = Running::in_directory(&directory);
     running.record("submeter-collector", system.collector.process())?;

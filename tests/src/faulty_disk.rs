@@ -36,6 +36,8 @@ const CONTROL_BYTES: u64 = 256 * 1024 * 1024;
 pub const EIO: i32 = 5;
 /// `errno` of a full disk.
 pub const ENOSPC: i32 = 28;
+/// `errno` of a user whose share of the disk is full.
+pub const EDQUOT: i32 = 122;
 /// `errno` of a read-only file system.
 pub const EROFS: i32 = 30;
 
@@ -274,11 +276,15 @@ fn library() -> Result<&'static Path> {
     }
 }
 
+/// Part of the program, which may be run from elsewhere than where it was built.
+const SHIM: &str = include_str!("../shim/disk.c");
+
 fn compile() -> Result<(tempfile::TempDir, PathBuf)> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/disk.c");
     let place = tempfile::Builder::new()
         .prefix("submeter-shim-")
         .tempdir()?;
+    let source = place.path().join("disk.c");
+    std::fs::write(&source, SHIM)?;
     let library = place.path().join("faulty_disk.so");
     let output = Command::new("cc")
         .args(["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared"])

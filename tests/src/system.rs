@@ -2,8 +2,10 @@
 //!
 //! Every process listens on a free port and says which in a file of its data
 //! directory, so that any number of systems run beside each other. What is not stopped is killed
-//! when its handle is dropped; [`Process::detach`] is how the demo leaves things running.
+//! when its handle is dropped, or when this program is gone; [`outlived`] and [`Process::detach`] are how the demo leaves
+//! things running.
 
+mod address;
 mod agent;
 mod api;
 mod collector;
@@ -15,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+pub use address::free_address;
 pub use agent::{Agent, Outcome};
 pub use api::{Api, Reply};
 pub use collector::Collector;
-pub use process::{FOREIGN_VARIABLES, Process, free_address};
+pub use process::{FOREIGN_VARIABLES, Process, outlived};
 pub use wire::Wire;
 
 /// Time a process gets to do what a test waits for; generous, because builders are small and busy.

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, ensure};
 use submeter_common::time::{Clock, SystemClock};
 use submeter_tests::builders;
-use submeter_tests::faulty_disk::{Call, EIO, ENOSPC, Fault, FaultyDisk, Rule, Target};
+use submeter_tests::faulty_disk::{Call, EDQUOT, EIO, ENOSPC, Fault, FaultyDisk, Rule, Target};
 use submeter_tests::network::fleet::Fleet;
 use submeter_tests::small_disk::{self, SmallDisk};
 use submeter_tests::system::{Agent, Api, Collector, Outcome, PATIENCE, System, eventually};
@@ -157,37 +157,88 @@ async fn a_collector_whose_disk_fails_ends_and_says_why() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_over_its_quota_ends_and_its_next_start_waits_for_room() -> Result<()> {
+    // RocksDB does not go on by itself, as it does when the whole disk is full: a start has to.
+    let mut frail = Frail::begin().await?;
+    let over = Rule::once(Call::Write, Target::Log, Fault::Fail(EDQUOT), 0);
+    ensure!(frail.fail_under_a_frame(&[over]).await?, "it lived on");
+
+    let still_over = Rule::always(Call::Write, Target::All, Fault::Fail(EDQUOT));
+    frail.disk.set(&[still_over])?;
+    frail.system.collector.spawn_again()?;
+    waits_for_room(&mut frail.system.collector, 1).await?;
+    frail.disk.set(&[])?;
+    frail.system.collector.ready().await?;
+    frail.end().await
+}
+
 /// Lets the disk fail as told while frames come; says whether that ended the collector. Either way all usage arrives, once.
 async fn fail_under_a_frame(rules: &[Rule]) -> Result<bool> {
-    let root = tempfile::Builder::new().prefix("submeter-").tempdir()?;
-    let disk = FaultyDisk::around(&root.path().join("collector"))?;
-    let mut system = System::start_with(root.path(), "", disk.environment()).await?;
-    let meters = BulkMeters::create(system.collector.api()).await?;
-    let mut agent = system.agent("agent", AGENT).await?;
-    let bulk = Bulk::default();
-    bulk.deliver(agent.api()).await?;
-    agent.flush().await?;
-
-    disk.set(rules)?;
-    bulk.deliver(agent.api()).await?;
-    let has_died = tokio::select! {
-        brought = agent.flush() => brought.map(|()| false)?,
-        ended = system.collector.process().ended(PATIENCE) => {
-            let (status, log) = (ended?, system.collector.process().log_tail());
-            ensure!(status.code() == Some(DIED), "{status}: {log}");
-            ensure!(log.contains("the store ended by itself"), "{log}");
-            true
-        }
-    };
-    ensure!(disk.struck()? > 0, "the disk did not fail");
-    disk.set(&[])?;
+    let mut frail = Frail::begin().await?;
+    let has_died = frail.fail_under_a_frame(rules).await?;
     if has_died {
-        system.collector.start_again().await?;
+        frail.system.collector.start_again().await?;
     }
-    bulk.deliver(agent.api()).await?;
-    ensure!(agent.drain().await? == Outcome::Drained);
-    meters.audit(system.collector.api(), &bulk).await?;
+    frail.end().await?;
     Ok(has_died)
+}
+
+/// A collector on a disk that can fail, and an agent that has brought it something already.
+struct Frail {
+    system: System,
+    disk: FaultyDisk,
+    agent: Agent,
+    meters: BulkMeters,
+    bulk: Bulk,
+    _root: TempDir,
+}
+
+impl Frail {
+    async fn begin() -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("submeter-").tempdir()?;
+        let disk = FaultyDisk::around(&root.path().join("collector"))?;
+        let system = System::start_with(root.path(), "", disk.environment()).await?;
+        let meters = BulkMeters::create(system.collector.api()).await?;
+        let agent = system.agent("agent", AGENT).await?;
+        let bulk = Bulk::default();
+        bulk.deliver(agent.api()).await?;
+        agent.flush().await?;
+        Ok(Self {
+            system,
+            disk,
+            agent,
+            meters,
+            bulk,
+            _root: root,
+        })
+    }
+
+    /// Says whether the collector has ended; then it has said why.
+    async fn fail_under_a_frame(&mut self, rules: &[Rule]) -> Result<bool> {
+        self.disk.set(rules)?;
+        self.bulk.deliver(self.agent.api()).await?;
+        let process = self.system.collector.process();
+        let has_died = tokio::select! {
+            brought = self.agent.flush() => brought.map(|()| false)?,
+            ended = process.ended(PATIENCE) => {
+                let (status, log) = (ended?, process.log_tail());
+                ensure!(status.code() == Some(DIED), "{status}: {log}");
+                ensure!(log.contains("the store ended by itself"), "{log}");
+                true
+            }
+        };
+        ensure!(self.disk.struck()? > 0, "the disk did not fail");
+        self.disk.set(&[])?;
+        Ok(has_died)
+    }
+
+    async fn end(mut self) -> Result<()> {
+        self.bulk.deliver(self.agent.api()).await?;
+        ensure!(self.agent.drain().await? == Outcome::Drained);
+        let api = self.system.collector.api();
+        self.meters.audit(api, &self.bulk).await
+    }
 }
 
 /// A collector on a small disk of its own, an agent on this machine's, and events for it.

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::process::{self, Process};
-use super::{Api, PATIENCE, eventually, program};
+use super::process::Process;
+use super::{Api, PATIENCE, address, eventually, program};
 
 /// The agent as it is shipped.
 const PLAIN: &str = "submeter-agent";
@@ -69,7 +69,7 @@ impl Agent {
     ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         std::fs::write(config(directory), configuration(collector, key, settings))?;
-        let listen = process::free_address()?;
+        let listen = address::free_address()?;
         Ok(Self {
             process: spawn(PLAIN, directory, &listen, environment)?,
             directory: directory.to_owned(),
@@ -91,7 +91,7 @@ impl Agent {
         fail_point: &str,
     ) -> Result<Self> {
         std::fs::write(config(directory), configuration(collector, key, settings))?;
-        let listen = process::free_address()?;
+        let listen = address::free_address()?;
         let mut agent = Self {
             process: spawn_doomed(directory, &listen, fail_point)?,
             directory: directory.to_owned(),
@@ -256,7 +256,7 @@ impl Agent {
     /// When it ends, or does not listen in time; shows the end of its log.
     pub async fn listening(&mut self) -> Result<()> {
         let file = self.directory.join("agent.addr");
-        let address = process::address(&file, &mut self.process).await?;
+        let address = address::told(&file, &mut self.process).await?;
         self.api = Api::new(&address, None)?;
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::process::ExitStatus;
 
 use anyhow::{Context, Result};
 
-use super::process::{self, Process};
-use super::{Api, PATIENCE, eventually, program};
+use super::process::Process;
+use super::{Api, PATIENCE, address, eventually, program};
 
 /// A running collector.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Collector {
     ) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         std::fs::write(config(directory), settings)?;
-        let process = spawn(directory, &process::free_address()?, environment)?;
+        let process = spawn(directory, &address::free_address()?, environment)?;
         let api = Api::new("http://unknown", None)?;
         let mut collector = Self {
             process,
@@ -114,7 +114,7 @@ impl Collector {
     /// When it ends, or is not ready in time.
     pub async fn ready(&mut self) -> Result<()> {
         let file = self.directory.join("collector.addr");
-        let address = process::address(&file, &mut self.process).await?;
+        let address = address::told(&file, &mut self.process).await?;
         let key = std::fs::read_to_string(self.bootstrap_key_file()).context("bootstrap.key")?;
         self.api = Api::new(&address, Some(key.trim()))?;
         let api = &self.api;

@@ -1,17 +1,18 @@
-//! One child process: started with a log file, signalled, waited for, killed when dropped.
+//! One child process: started with a log file, signalled, waited for, killed when dropped or orphaned.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::net::TcpListener;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-
-use super::PATIENCE;
 
 /// Variables that would change what a child does and that a test machine may have set.
 pub const FOREIGN_VARIABLES: [&str; 6] = [
@@ -22,6 +23,17 @@ pub const FOREIGN_VARIABLES: [&str; 6] = [
     "HTTPS_PROXY",
     "ALL_PROXY",
 ];
+
+/// Becomes the program that follows, which the kernel then kills when this one ends, by whatever end.
+const BOUND: [&str; 4] = ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"];
+
+/// Whether children stay when this program has ended.
+static OUTLIVED: AtomicBool = AtomicBool::new(false);
+
+/// Lets children that are started from now on outlive this program, where their handles are detached.
+pub fn outlived() {
+    OUTLIVED.store(true, Ordering::Relaxed);
+}
 
 /// The unit of processor time in `/proc`, the same on every Linux.
 const TICK: Duration = Duration::from_millis(10);
@@ -55,7 +67,13 @@ impl Process {
     ) -> Result<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log)?;
         let err: File = out.try_clone()?;
-        let mut command = Command::new(program);
+        let mut command = if OUTLIVED.load(Ordering::Relaxed) {
+            Command::new(program)
+        } else {
+            let mut bound = Command::new(BOUND[0]);
+            bound.args(&BOUND[1..]).arg(program);
+            bound
+        };
         command
             .args(arguments)
             .stdin(Stdio::null())
@@ -71,9 +89,7 @@ impl Process {
             }
         }
         command.envs(environment.iter().copied());
-        let child = command
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
+        let child = start(command).with_context(|| format!("start {}", program.display()))?;
         Ok(Self {
             child,
             log: log.to_owned(),
@@ -195,42 +211,24 @@ impl Process {
     }
 }
 
-/// A free address whose port the kernel gives to nobody by itself.
-///
-/// A process that is killed and started again must find its port as it left it. The kernel's own choice would be among
-/// the ports that it also gives to connections: one that is made in between could take it, even a client's that tries to
-/// reach this very port, and thereby itself.
-///
-/// # Errors
-/// When a hundred tries find none.
-pub fn free_address() -> Result<String> {
-    for _ in 0..100 {
-        let address = format!("127.0.0.1:{}", fastrand::u16(10_000..32_000));
-        if TcpListener::bind(&address).is_ok() {
-            return Ok(address);
-        }
-    }
-    bail!("no free port from 10000 to 31999 in 100 tries");
-}
-
-/// Waits until a process has written where it listens; its base URL.
-pub(super) async fn address(file: &Path, process: &mut Process) -> Result<String> {
-    let start = Instant::now();
-    loop {
-        if let Ok(text) = std::fs::read_to_string(file)
-            && text.ends_with('\n')
-        {
-            return Ok(format!("http://{}", text.trim()));
-        }
-        if process.is_over() || start.elapsed() > PATIENCE {
-            bail!(
-                "no {}; the log ends with:\n{}",
-                file.display(),
-                process.log_tail()
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+/// Starts a command from a thread that ends with this program: for the kernel a child is orphaned when the thread ends that
+/// started it.
+fn start(command: Command) -> Result<Child> {
+    type Order = (Command, mpsc::Sender<io::Result<Child>>);
+    static STARTER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (orders, ordered) = mpsc::channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, reply) in ordered {
+                // Whoever ordered it waits for it.
+                let _ = reply.send(command.spawn());
+            }
+        });
+        orders
+    });
+    let (reply, started) = mpsc::channel();
+    starter.send((command, reply))?;
+    Ok(started.recv()??)
 }
 
 impl Drop for Process {
@@ -241,3 +239,6 @@ impl Drop for Process {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

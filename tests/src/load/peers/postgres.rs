@@ -202,7 +202,9 @@ fn initialize(initdb: &Path, data: &Path) -> Result<()> {
 fn as_postgres(program: &Path, arguments: &[&str]) -> Result<Vec<String>> {
     let mut line: Vec<String> = Vec::new();
     if geteuid().is_root() {
-        let other = "/usr/bin/setpriv --reuid postgres --regid postgres --init-groups";
+        // With another user the kernel would forget who its parent is to be killed with.
+        let other =
+            "/usr/bin/setpriv --pdeathsig KILL --reuid postgres --regid postgres --init-groups";
         line.extend(other.split(' ').map(str::to_owned));
     }
     line.push(program.to_str().context("a path in UTF-8")?.to_owned());

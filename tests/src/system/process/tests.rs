@@ -1,0 +1,51 @@
+//! Children go when whoever started them goes, even by `kill -9`.
+
+use std::io::{BufRead as _, BufReader};
+
+use super::*;
+
+/// Set for the program that is killed: where its child logs.
+const LOG: &str = "ORPHAN_LOG";
+
+#[test]
+fn a_child_does_not_outlive_who_started_it() -> Result<()> {
+    if let Some(log) = std::env::var_os(LOG) {
+        let child = Process::spawn(Path::new("/bin/sleep"), &["600"], Path::new(&log))?;
+        println!("\nchild {}", child.id());
+        loop {
+            thread::park();
+        }
+    }
+    let name = "system::process::tests::a_child_does_not_outlive_who_started_it";
+    let place = tempfile::tempdir()?;
+    let mut parent = Command::new(std::env::current_exe()?)
+        .args(["--exact", name, "--nocapture"])
+        .env(LOG, place.path().join("log"))
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let told = BufReader::new(parent.stdout.take().context("its output")?);
+    let child = told
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix("child ").map(str::to_owned));
+    let child = child.context("it started no child")?;
+    assert!(lives(&child), "{child} has ended by itself");
+    parent.kill()?;
+    parent.wait()?;
+    let start = Instant::now();
+    while lives(&child) {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{child} lives on"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// Whether a process runs; one that nobody has waited for yet does not.
+fn lives(process: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
