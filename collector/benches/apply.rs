@@ -13,13 +13,15 @@ use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use submeter_collector::alerts::{Measure, NewThreshold, Scope, Threshold};
+use submeter_collector::money::Decimal;
 use submeter_collector::storage::rocksdb::RocksStore;
-use submeter_collector::storage::{IncomingFrame, UsageStore};
+use submeter_collector::storage::{AddOutcome, AlertStore, IncomingFrame, UsageStore};
 use submeter_common::protocol::Row;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use builders::{Sender, count, is_applied, minute, row, sum};
+use builders::{NEW_YEAR, Sender, count, customer, is_applied, meter, minute, row, sum};
 
 /// The allocator of the real process.
 #[global_allocator]
@@ -94,6 +96,33 @@ impl Load {
             .collect()
     }
 
+    /// Lets somebody want to know of usage.
+    fn watch(&self, whom: &str) {
+        let scope = match whom {
+            "nobody" => return,
+            "one customer" => Scope {
+                customer_id: Some(customer("cus_00001")),
+                ..Scope::default()
+            },
+            _ => Scope::default(),
+        };
+        let new = NewThreshold {
+            name: None,
+            scope: Scope {
+                meter_id: Some(meter("mtr_calls")),
+                ..scope
+            },
+            measure: Measure::Quantity,
+            limit: Decimal::from(1_000_i64),
+            marks: None,
+            cap: false,
+            metadata: Default::default(),
+        };
+        let threshold = Threshold::new(new, NEW_YEAR).unwrap();
+        let added = self.store.add_threshold(&threshold);
+        assert_eq!(self.runtime.block_on(added).unwrap(), AddOutcome::Added);
+    }
+
     fn apply(&self, frames: Vec<IncomingFrame>) {
         self.runtime.block_on(async {
             let sent: Vec<_> = frames
@@ -113,6 +142,24 @@ impl Load {
 #[divan::bench(args = [1, 8, 64], sample_count = 50, sample_size = 1)]
 fn durable_rows_from_agents(bencher: Bencher<'_, '_>, agents: usize) {
     let load = std::cell::RefCell::new(Load::new(agents));
+    bencher
+        .with_inputs(|| load.borrow_mut().frames())
+        .input_counter(|frames| {
+            ItemsCount::new(
+                frames
+                    .iter()
+                    .map(|frame| frame.frame.rows.len())
+                    .sum::<usize>(),
+            )
+        })
+        .bench_local_values(|frames| load.borrow().apply(frames));
+}
+
+/// What it costs a frame that somebody wants to know of usage: of nobody's, of one customer's, of everybody's of one meter.
+#[divan::bench(args = ["nobody", "one customer", "everybody"], sample_count = 50, sample_size = 1)]
+fn durable_rows_while_somebody_watches(bencher: Bencher<'_, '_>, whom: &str) {
+    let load = std::cell::RefCell::new(Load::new(8));
+    load.borrow().watch(whom);
     bencher
         .with_inputs(|| load.borrow_mut().frames())
         .input_counter(|frames| {

@@ -34,6 +34,7 @@ mod server;
 mod state;
 mod subscriptions;
 mod test_clocks;
+mod thresholds;
 mod trusted_keys;
 mod turn;
 mod usage;

@@ -8,6 +8,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod adjustment;
+pub mod alert;
 mod base_fee;
 mod billed;
 mod blocked;
@@ -23,6 +24,7 @@ pub mod invoice;
 mod line;
 pub mod messages;
 pub mod number;
+mod open_periods;
 mod opening;
 pub mod paper;
 mod prepaid;

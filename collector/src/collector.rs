@@ -87,6 +87,7 @@ pub struct Collector {
     stop_jobs: watch::Sender<bool>,
     door: JoinHandle<usize>,
     jobs: JoinHandle<()>,
+    alerts: JoinHandle<()>,
 }
 
 impl Collector {
@@ -119,18 +120,20 @@ impl Collector {
             .await
             .map_err(BootstrapError::from)?;
         let (stop_jobs, jobs_stopped) = watch::channel(false);
-        //    It has a thread of its own, so that a month's end keeps no request waiting, and reads cost it no hand-over.
-        let alone = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Runtime)?;
+        //    Each has a thread of its own, so that a month's end keeps no request and no alert waiting, and reads cost no
+        //    hand-over.
+        let alerts = jobs::alerts::run(
+            Arc::clone(&storage),
+            Arc::clone(&clock),
+            jobs_stopped.clone(),
+        );
         let work = jobs::run(
             Arc::clone(&storage),
             Arc::clone(&clock),
             config.jobs,
             jobs_stopped,
         );
-        let jobs = tokio::task::spawn_blocking(move || alone.block_on(work));
+        let (jobs, alerts) = (alone(work)?, alone(alerts)?);
         // 6. The door.
         let api_config = Arc::new(config.api.clone());
         let routes = api::router(ApiState {
@@ -161,6 +164,7 @@ impl Collector {
             stop_jobs,
             door,
             jobs,
+            alerts,
         };
         if let Err(source) = write_address(&collector.address_file, address) {
             let path = collector.address_file.clone();
@@ -185,6 +189,7 @@ impl Collector {
         let (part, ended) = tokio::select! {
             ended = &mut self.door => ("the HTTP surface", ended.map(|_| ())),
             ended = &mut self.jobs => ("background work", ended),
+            ended = &mut self.alerts => ("the lookout for alerts", ended),
             reason = self.storage.failed() => return Died { part: "the store", reason },
         };
         let reason = ended
@@ -207,11 +212,22 @@ impl Collector {
             self.door.await.unwrap_or(0)
         };
         let _ = self.stop_jobs.send(true);
-        if !self.jobs.is_finished() && self.jobs.await.is_err() {
-            tracing::error!("background work died at the stop; the next start continues it");
+        for work in [self.jobs, self.alerts] {
+            if !work.is_finished() && work.await.is_err() {
+                tracing::error!("background work died at the stop; the next start continues it");
+            }
         }
         cut
     }
+}
+
+/// Does work on a thread of its own.
+fn alone(work: impl Future<Output = ()> + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Runtime)?;
+    Ok(tokio::task::spawn_blocking(move || runtime.block_on(work)))
 }
 
 /// Finds the time that billing lives in: the machine's, or that of the test clock of the whole collector.

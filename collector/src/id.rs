@@ -11,6 +11,12 @@ use uuid::Uuid;
 /// Bytes of the digest kept in a derived id: 128 bits, as many as a fresh id has.
 const DERIVED_BYTES: usize = 16;
 
+/// What compatible replies and messages carry as the business: this collector serves one.
+pub(crate) const BUSINESS_ID: &str = "biz_submeter";
+
+/// What compatible replies and messages carry as the brand.
+pub(crate) const BRAND_ID: &str = "brd_submeter";
+
 macro_rules! prefixed_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
@@ -115,6 +121,12 @@ prefixed_id!(
     /// Names a message of the outbox.
     MessageId,
     "msg_"
+);
+
+prefixed_id!(
+    /// Names a threshold of usage or spend.
+    ThresholdId,
+    "thr_"
 );
 
 prefixed_id!(

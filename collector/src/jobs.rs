@@ -3,6 +3,7 @@
 //!
 //! Each job is idempotent and keeps no state that a restart would miss, so the loop may be stopped anywhere.
 
+pub mod alerts;
 pub(crate) mod clocks;
 mod reservations;
 

@@ -8,6 +8,7 @@
 //! computes no taxes. Its hard limits are in `submeter_common::limits` and in [`config`].
 
 pub mod agents;
+pub mod alerts;
 pub mod api;
 pub mod auth;
 pub mod billing;

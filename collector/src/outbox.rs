@@ -75,6 +75,9 @@ pub enum Topic {
     /// Usage or spend of a period reached a mark.
     #[serde(rename = "usage.threshold_reached")]
     ThresholdReached,
+    /// Credits that a customer can use have become few.
+    #[serde(rename = "credit.balance_low")]
+    CreditBalanceLow,
     /// An agent has not been heard of for too long.
     #[serde(rename = "agent.silent")]
     AgentSilent,
@@ -120,6 +123,7 @@ impl Topic {
             Self::SubscriptionCancelled => "subscription.cancelled",
             Self::SubscriptionUpdated => "subscription.updated",
             Self::ThresholdReached => "usage.threshold_reached",
+            Self::CreditBalanceLow => "credit.balance_low",
             Self::AgentSilent => "agent.silent",
         }
     }
@@ -147,6 +151,7 @@ mod tests {
             Topic::SubscriptionPastDue,
             Topic::SubscriptionRecovered,
             Topic::ThresholdReached,
+            Topic::CreditBalanceLow,
             Topic::AgentSilent,
         ] {
             let stored = serde_json::to_value(topic).unwrap();

@@ -11,6 +11,7 @@
 //! One conformance suite (`tests/storage_conformance.rs`) says what every engine has to do.
 
 mod agent;
+mod alert;
 mod audit;
 mod catalog;
 mod customer;
@@ -30,6 +31,7 @@ mod trust;
 mod usage;
 
 pub use agent::{AcknowledgeOutcome, AgentStore, Registration, RetireOutcome};
+pub use alert::{AddOutcome, AlertStore, TellOutcome, Telling, ThresholdFilter, Touch};
 pub use audit::{AuditEntry, AuditRecord, AuditStore};
 pub use catalog::{CatalogSnapshot, CatalogStore};
 pub use customer::{CustomerFilter, CustomerStore, InsertOutcome};
@@ -87,6 +89,7 @@ pub enum PutOutcome {
 /// All of an engine's rooms.
 pub trait Storage:
     AgentStore
+    + AlertStore
     + AuditStore
     + CatalogStore
     + CustomerStore
@@ -107,6 +110,7 @@ pub trait Storage:
 
 impl<T> Storage for T where
     T: AgentStore
+        + AlertStore
         + AuditStore
         + CatalogStore
         + CustomerStore

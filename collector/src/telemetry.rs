@@ -46,6 +46,10 @@ pub mod metric {
     pub const PERIODS_CLOSED: &str = "submeter_collector_billing_periods_closed_total";
     /// Billing periods that cannot be closed, as of the last run.
     pub const PERIODS_FAILED: &str = "submeter_collector_billing_periods_failed";
+    /// Customers looked at because usage or credits changed that somebody watches.
+    pub const LOOKS: &str = "submeter_collector_alert_looks_total";
+    /// Customers of whom it cannot be seen whether a threshold is reached.
+    pub const LOOKS_FAILED: &str = "submeter_collector_alert_looks_failed";
 }
 
 /// The reserve of disk, among the budgets.
@@ -170,6 +174,14 @@ fn describe() {
     describe_gauge!(
         metric::PERIODS_FAILED,
         "Billing periods that cannot be closed, as of the last run."
+    );
+    describe_counter!(
+        metric::LOOKS,
+        "Customers looked at because usage or credits changed that somebody watches."
+    );
+    describe_gauge!(
+        metric::LOOKS_FAILED,
+        "Customers of whom it cannot be seen whether a threshold is reached."
     );
 }
 

@@ -30,3 +30,5 @@ mod shapes;
 mod stop;
 #[path = "api/test_clocks.rs"]
 mod test_clocks;
+#[path = "api/thresholds.rs"]
+mod thresholds;

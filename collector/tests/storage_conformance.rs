@@ -3,6 +3,8 @@
 //! A test is a function over [`Engine`]; the list at the end names them once per engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "conformance/alerts.rs"]
+mod alerts;
 #[path = "conformance/builders.rs"]
 mod builders;
 #[path = "conformance/catalog.rs"]
@@ -129,6 +131,12 @@ mod rocksdb {
         catalog::{
             the_catalog_is_versioned_and_survives,
             a_change_over_something_else_is_a_conflict,
+        },
+        alerts::{
+            thresholds_are_kept_over_what_was_read_and_survive,
+            who_is_watched_is_touched_in_the_write_that_changes_something,
+            a_product_is_watched_in_every_meter_it_ever_priced,
+            what_is_told_is_told_once_over_what_was_read,
         },
         records::{
             customers_are_found_by_id_age_and_address,

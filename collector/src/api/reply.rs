@@ -3,13 +3,8 @@
 use serde::Serialize;
 use submeter_common::id::AgentId;
 
+pub(super) use crate::id::{BRAND_ID, BUSINESS_ID};
 use crate::usage::Source;
-
-/// What compatible replies carry as the business: this collector serves one.
-pub(super) const BUSINESS_ID: &str = "biz_submeter";
-
-/// What compatible replies carry as the brand.
-pub(super) const BRAND_ID: &str = "brd_submeter";
 
 /// A page of a list.
 #[derive(Serialize)]

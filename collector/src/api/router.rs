@@ -11,7 +11,7 @@ use super::state::ApiState;
 use super::{
     agents, audit, bundles, completeness, credit_entitlements, credit_notes, credits, customers,
     health, invoices, keys, meters, outbox, payments, products, rate, subscriptions, test_clocks,
-    trusted_keys, usage, verify, wallets,
+    thresholds, trusted_keys, usage, verify, wallets,
 };
 use crate::auth::Scope;
 
@@ -90,6 +90,12 @@ fn reads() -> Router<ApiState> {
             "/customers/{id}/credit-entitlements",
             get(credits::usage::of_customer),
         )
+        .route(
+            "/v1/customers/{id}/thresholds",
+            get(thresholds::of_customer),
+        )
+        .route("/v1/thresholds", get(thresholds::list))
+        .route("/v1/thresholds/{id}", get(thresholds::get))
         .route("/subscriptions", get(subscriptions::list))
         .route("/subscriptions/{id}", get(subscriptions::get))
         .route(
@@ -198,6 +204,11 @@ fn writes() -> Router<ApiState> {
         .route("/v1/invoices/{id}/credit-notes", post(invoices::credit))
         .route("/v1/agents/{id}/retire", post(agents::retire))
         .route("/v1/agents/{id}/acknowledge", post(agents::acknowledge))
+        .route("/v1/thresholds", post(thresholds::create))
+        .route(
+            "/v1/thresholds/{id}",
+            patch(thresholds::update).delete(thresholds::delete),
+        )
         .route("/v1/keys", post(keys::create))
         .route("/v1/trusted-keys", post(trusted_keys::trust))
         .route("/v1/test-clocks", post(test_clocks::create))

@@ -4,7 +4,7 @@
 //! run that dies anywhere is simply followed by the next one. Settlements are computed side by side and written many at a
 //! time, so that one wait for the disk serves them all; each is still all there or not there at all.
 
-use super::{BillingError, BlockedDraft, Invoice, Settlement, close, gather};
+use super::{BillingError, BlockedDraft, Invoice, Settlement, alert, close, gather};
 use crate::{
     agents::Agent,
     completeness::{self, Awaited, Completeness, Service},
@@ -208,6 +208,12 @@ impl<S: Storage + ?Sized> Run<'_, S> {
                 Err(error) => self.block(subscription, error).await?,
             }
         }
+        // After usage was read: what the settlements bill has then been seen.
+        let customers = settlements
+            .iter()
+            .map(|settlement| settlement.subscription.customer_id.clone())
+            .collect();
+        alert::look_before_close(storage, &customers, now).await?;
         let settled: Vec<Subscription> = settlements
             .iter()
             .map(|settlement| settlement.subscription.clone())

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alert;
 mod carried;
 mod crash;
 mod credit;

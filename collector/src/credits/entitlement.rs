@@ -115,8 +115,11 @@ pub struct CreditAttachment {
     pub currency: Option<Currency>,
     /// Price of one credit of overage, in minor units of `currency`.
     pub price_per_unit: Option<Decimal>,
-    /// Percentage of the grant below which the balance counts as low.
+    /// Percentage of a period's credits at and below which the balance is told to be low.
     pub low_balance_threshold_percent: Option<u32>,
+    /// The same as an amount of credits; at most one of the two is told.
+    #[serde(default)]
+    pub low_balance_threshold_amount: Option<Decimal>,
     /// How grants are prorated on a plan change: `prorate` or `no_prorate`, as told.
     pub proration_behavior: String,
 }
@@ -166,6 +169,7 @@ impl CreditEntitlement {
             currency: self.currency,
             price_per_unit: self.price_per_unit.clone(),
             low_balance_threshold_percent: None,
+            low_balance_threshold_amount: None,
             proration_behavior: "no_prorate".to_owned(),
         }
     }
@@ -179,13 +183,7 @@ impl CreditAttachment {
     pub fn check(&self, path: &str, currency: Currency) -> Result<(), CatalogError> {
         let credits = format!("{path}.credits_amount");
         check_credits(&credits, &self.credits_amount, self.precision)?;
-        if self
-            .low_balance_threshold_percent
-            .is_some_and(|percent| percent > 100)
-        {
-            let field = format!("{path}.low_balance_threshold_percent");
-            return Err(CatalogError::invalid(field, "expected 0 to 100 percent"));
-        }
+        self.check_low_balance(path)?;
         let terms = Terms {
             prefix: format!("{path}."),
             precision: self.precision,
@@ -197,6 +195,54 @@ impl CreditAttachment {
         };
         terms.check()?;
         self.check_overage_price(path, currency)
+    }
+
+    /// Whether a low balance is told.
+    #[must_use]
+    pub const fn tells_low_balance(&self) -> bool {
+        self.low_balance_threshold_percent.is_some() || self.low_balance_threshold_amount.is_some()
+    }
+
+    /// Returns the balance at and below which it is low, of a period that began with `granted` credits; none where that is not
+    /// told.
+    #[must_use]
+    pub fn low_balance(&self, granted: &Decimal) -> Option<Decimal> {
+        let percent = self.low_balance_threshold_percent.map(|percent| {
+            let hundredth = Decimal::parse("0.01").unwrap_or_default();
+            &(granted * &Decimal::from(i64::from(percent))) * &hundredth
+        });
+        percent.or_else(|| self.low_balance_threshold_amount.clone())
+    }
+
+    fn check_low_balance(&self, path: &str) -> Result<(), CatalogError> {
+        let invalid = |name: &str, message: String| {
+            Err(CatalogError::invalid(format!("{path}.{name}"), message))
+        };
+        let (percent, amount) = (
+            self.low_balance_threshold_percent,
+            &self.low_balance_threshold_amount,
+        );
+        if percent.is_some_and(|percent| percent > 100) {
+            let message = "expected 0 to 100 percent".to_owned();
+            return invalid("low_balance_threshold_percent", message);
+        }
+        let Some(amount) = amount else {
+            return Ok(());
+        };
+        if percent.is_some() {
+            let message = "expected a percentage or an amount, not both".to_owned();
+            return invalid("low_balance_threshold_amount", message);
+        }
+        let fits = amount.whole_digits() <= CREDITS_WHOLE_DIGITS_MAX
+            && amount.fraction_digits() <= usize::from(self.precision);
+        if amount.is_negative() || !fits {
+            let message = format!(
+                "expected 0 or more credits with at most {} digits after the point",
+                self.precision
+            );
+            return invalid("low_balance_threshold_amount", message);
+        }
+        Ok(())
     }
 
     fn check_overage_price(&self, path: &str, currency: Currency) -> Result<(), CatalogError> {

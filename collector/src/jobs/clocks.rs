@@ -1,6 +1,6 @@
 //! Lets test clocks go on: from one thing that falls due to the next, each done at its own time.
 
-use super::{JobsConfig, note, reservations};
+use super::{JobsConfig, alerts, note, reservations};
 use crate::{
     billing,
     storage::{PutOutcome, Storage, StorageError},
@@ -58,6 +58,8 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
         let machine = self.clock.machine();
         let closing = billing::close_due_at(self.storage, present, machine, wait, self.holder);
         let report = closing.await?;
+        // Of the period that begins now, while it is now.
+        alerts::look_now(self.storage, self.clock).await?;
         let waits = report.waiting_count > 0 || report.leased_elsewhere;
         note(&report);
         Ok(waits)

@@ -15,7 +15,7 @@
 //! ([`frames`]), which takes all that wait and commits them as one batch: under load one sync serves many
 //! agents, and a day's cell that twenty frames touch is read and written once.
 //!
-//! **Reading.** No lock. A document and its index entries appear in one batch, documents are never
+//! **Reading.** No lock. A document and its index entries appear in one batch, documents that an index names are never
 //! deleted, and usage is read from a snapshot, so that a frame is in a total whole or not at all.
 //!
 //! **Blocking.** RocksDB blocks; everything but reads from memory runs on tokio's blocking pool or the
@@ -33,6 +33,7 @@
 //! released; bringing the minute cells of old periods out of the way.
 
 mod agent;
+mod alert;
 mod api_key;
 mod apply;
 mod audit;
@@ -64,6 +65,7 @@ mod test_clock;
 mod transaction;
 mod trust;
 mod usage;
+mod watch;
 
 use std::path::Path;
 use std::sync::Arc;

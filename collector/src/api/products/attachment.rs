@@ -29,6 +29,7 @@ pub(super) struct AttachmentRequest {
     currency: Option<Currency>,
     expires_after_days: Option<u32>,
     low_balance_threshold_percent: Option<u32>,
+    low_balance_threshold_amount: Option<Exact>,
     overage_enabled: Option<bool>,
     overage_behavior: Option<OverageBehavior>,
     overage_limit: Option<Exact>,
@@ -91,6 +92,7 @@ impl AttachmentRequest {
                 .map(Decimal::from)
                 .or(base.price_per_unit),
             low_balance_threshold_percent: self.low_balance_threshold_percent,
+            low_balance_threshold_amount: self.low_balance_threshold_amount.map(Decimal::from),
             proration_behavior: match self.proration_behavior {
                 Some(Proration::Prorate) => "prorate".to_owned(),
                 Some(Proration::NoProrate) | None => base.proration_behavior,
@@ -111,6 +113,7 @@ pub(super) struct AttachmentReply {
     currency: Option<Currency>,
     expires_after_days: Option<u32>,
     low_balance_threshold_percent: Option<u32>,
+    low_balance_threshold_amount: Option<Decimal>,
     overage_enabled: bool,
     overage_behavior: OverageBehavior,
     overage_limit: Option<Decimal>,
@@ -137,6 +140,7 @@ impl From<CreditAttachment> for AttachmentReply {
             currency: attached.currency,
             expires_after_days: attached.expires_after_days,
             low_balance_threshold_percent: attached.low_balance_threshold_percent,
+            low_balance_threshold_amount: attached.low_balance_threshold_amount,
             overage_enabled: attached.overage_enabled,
             overage_behavior: attached.overage_behavior,
             overage_limit: attached.overage_limit,

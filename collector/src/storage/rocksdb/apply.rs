@@ -1,6 +1,6 @@
 //! Applying a group of frames: each judged in turn, all committed in one batch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::json;
 use submeter_common::aggregate::AggregateError;
@@ -189,7 +189,41 @@ impl<'a> Group<'a> {
             });
         }
         cells.put(self.write.database, &mut self.write.batch)?;
+        self.touch(frames, &outcomes)?;
         Ok(outcomes)
+    }
+
+    /// Notes whose usage changed that somebody wants to know of. Rows are sorted by customer and meter, so that each pair is
+    /// asked for once in a frame.
+    fn touch(
+        &mut self,
+        frames: &[&IncomingFrame],
+        outcomes: &[FrameOutcome],
+    ) -> Result<(), StorageError> {
+        let database = self.write.database;
+        let mut touched = BTreeSet::new();
+        {
+            let watch = database.watch()?;
+            if watch.is_idle() {
+                return Ok(());
+            }
+            for (incoming, outcome) in frames.iter().zip(outcomes) {
+                if !matches!(outcome, FrameOutcome::Applied { .. }) {
+                    continue;
+                }
+                let rows = &incoming.frame.rows;
+                for pairs in rows.chunk_by(of_one_pair) {
+                    let watched = pairs.first().filter(|row| {
+                        !touched.contains(&row.customer_id)
+                            && watch.concerns(&row.customer_id, &row.meter_id)
+                    });
+                    touched.extend(watched.map(|row| &row.customer_id));
+                }
+            }
+        }
+        touched
+            .into_iter()
+            .try_for_each(|customer| self.write.touch(customer))
     }
 
     fn commit(mut self) -> Result<(), StorageError> {
@@ -323,6 +357,10 @@ impl<'a> Group<'a> {
         self.write
             .put_document_at(&Key::of_numbered(Kind::Quarantine, number), &stored)
     }
+}
+
+fn of_one_pair(one: &Row, next: &Row) -> bool {
+    one.customer_id == next.customer_id && one.meter_id == next.meter_id
 }
 
 /// Refuses a row of another aggregation than its meter's: where it is the first of its day nothing stored contradicts it,

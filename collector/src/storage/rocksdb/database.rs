@@ -17,6 +17,7 @@ use super::key::{self, Key, Kind};
 use super::open::{self, OpenError};
 use super::roster::Roster;
 use super::transaction::Counters;
+use super::watch::Watch;
 use crate::auth::{ApiKey, KeyHash};
 use crate::storage::{CatalogSnapshot, Page, StorageError};
 
@@ -67,6 +68,8 @@ pub(super) struct Database {
     pub(super) api_keys: RwLock<HashMap<KeyHash, ApiKey>>,
     /// All agents by number.
     pub(super) roster: RwLock<Roster>,
+    /// Who wants to know of whose usage.
+    pub(super) watch: RwLock<Watch>,
     /// Who is at which background work.
     pub(super) leases: Mutex<HashMap<String, Held>>,
     /// Whether the last write failed.
@@ -93,6 +96,7 @@ impl Database {
             catalog: RwLock::default(),
             api_keys: RwLock::default(),
             roster: RwLock::default(),
+            watch: RwLock::default(),
             leases: Mutex::default(),
             write_failed: AtomicBool::new(false),
             failure: watch::Sender::default(),
@@ -105,11 +109,13 @@ impl Database {
         let catalog = database.read_catalog(counters.catalog_version)?;
         let api_keys = database.read_api_keys()?;
         let roster = database.read_roster()?;
+        let watch = database.read_watch()?;
         Ok(Self {
             writer: Mutex::new(counters),
             catalog: RwLock::new(Arc::new(catalog)),
             api_keys: RwLock::new(api_keys),
             roster: RwLock::new(roster),
+            watch: RwLock::new(watch),
             ..database
         })
     }

@@ -14,7 +14,7 @@
 use submeter_common::id::{AgentId, CustomerId, MeterId};
 use submeter_common::time::Timestamp;
 
-use crate::id::{InvoiceId, SubscriptionId, TestClockId};
+use crate::id::{InvoiceId, ProductId, SubscriptionId, TestClockId};
 use crate::storage::shard::shard_of;
 use crate::usage::Level;
 
@@ -44,6 +44,9 @@ pub(super) enum Kind {
     Books = 19,
     Reservation = 20,
     TestClock = 21,
+    Threshold = 30,
+    /// What has been told of a customer's open periods.
+    Told = 31,
 }
 
 /// Orders and look-ups over documents. The numbers are stored, too.
@@ -94,6 +97,12 @@ pub(super) enum Index {
     ReservationsDue = 22,
     /// credit entitlement, customer: who was ever given such credits
     HoldersOfEntitlement = 23,
+    /// customer: whose usage or credits changed since somebody looked; the number of the last touch
+    Touched = 30,
+    /// product, meter: which some plan of the product prices; both ids
+    ProductMeters = 31,
+    /// meter: which some plan pays with credits whose low balance is told; its id
+    LowBalanceMeters = 32,
 }
 
 /// Where the store's format version is kept.
@@ -186,6 +195,20 @@ impl Key {
         Self::of_index(Index::PastDue)
             .text(subscription.as_str())
             .last(invoice.as_str().as_bytes())
+    }
+
+    pub(super) fn touched(customer: &CustomerId) -> Vec<u8> {
+        Self::of_index(Index::Touched).last(customer.as_str().as_bytes())
+    }
+
+    pub(super) fn product_meter(product: &ProductId, meter: &MeterId) -> Vec<u8> {
+        Self::of_index(Index::ProductMeters)
+            .text(product.as_str())
+            .last(meter.as_str().as_bytes())
+    }
+
+    pub(super) fn low_balance_meter(meter: &MeterId) -> Vec<u8> {
+        Self::of_index(Index::LowBalanceMeters).last(meter.as_str().as_bytes())
     }
 
     pub(super) fn meter_in_use(customer: &CustomerId, meter: &MeterId) -> Self {

@@ -16,7 +16,7 @@ use crate::bookkeeping::{GrantChange, Posting};
 use crate::credits::{Grant, Reservation, ReservationStatus};
 use crate::customer::Customer;
 use crate::id::{EntitlementId, GrantId, ReservationId, TestClockId};
-use crate::ledger::{Books, Entry, Fault, Transfer};
+use crate::ledger::{Books, Entry, Fault, LedgerUnit, Transfer};
 use crate::storage::{EntryFilter, LedgerStore, Page, PostOutcome, RebuildOutcome, StorageError};
 
 #[async_trait]
@@ -232,6 +232,10 @@ pub(super) fn post(
     }
     for message in posting.messages {
         write.put_message(message)?;
+    }
+    let is_of_credits = |transfer: &Transfer| matches!(transfer.unit, LedgerUnit::Credits(_));
+    if posting.transfers.iter().any(is_of_credits) && write.database.watch()?.minds_credits() {
+        write.touch(customer)?;
     }
     let before = books.entries;
     for transfer in posting.transfers {

@@ -118,6 +118,7 @@ fn close(write: &mut Transaction<'_>, settlement: Settlement) -> Result<Staged, 
     if matches!(staged, Staged::Ready(_)) {
         subscription::put(write, Some(&before), &after)?;
         draft::unblock(write, &after.subscription_id)?;
+        write.touch_subscriber(&after)?;
     }
     Ok(staged)
 }

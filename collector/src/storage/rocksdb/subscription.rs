@@ -9,6 +9,7 @@ use submeter_common::id::MeterId;
 use submeter_common::time::Timestamp;
 
 use super::RocksStore;
+use super::alert;
 use super::codec;
 use super::database::{Database, Family};
 use super::key::{Index, Key, Kind, behind};
@@ -115,6 +116,7 @@ fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, Sto
     };
     put(&mut write, None, &subscription)?;
     note_meters(&mut write, &subscription);
+    alert::note_subscription(&mut write, &subscription)?;
     let order = write.next_order()?;
     write.put_index(&Key::of_index(Index::Subscriptions).order(order), id);
     let of_customer =
@@ -148,6 +150,7 @@ fn change(
     }
     put(&mut write, Some(before), after)?;
     note_meters(&mut write, after);
+    alert::note_subscription(&mut write, after)?;
     write.put_message(message)?;
     write.commit()?;
     Ok(SubscriptionOutcome::Changed)

@@ -20,6 +20,7 @@ use super::database::{Database, Family, failed, poisoned};
 use super::disk;
 use super::key::{self, Key, Kind};
 use super::open;
+use super::watch::Change;
 use crate::billing::number::{self, Series};
 use crate::outbox::{Message, NewMessage};
 use crate::storage::{AuditEntry, AuditRecord, StorageError};
@@ -49,6 +50,8 @@ pub(super) struct Transaction<'a> {
     committed: MutexGuard<'a, Counters>,
     counters: Counters,
     pub(super) batch: WriteBatch,
+    /// What becomes of what is watched, once the write is durable.
+    watch: Vec<Change>,
 }
 
 impl<'a> Transaction<'a> {
@@ -65,6 +68,7 @@ impl<'a> Transaction<'a> {
             committed,
             counters,
             batch: WriteBatch::default(),
+            watch: Vec::new(),
         })
     }
 
@@ -167,6 +171,11 @@ impl<'a> Transaction<'a> {
         self.put_document_at(&key, &Message { sequence, message })
     }
 
+    /// Changes what is watched when the write is durable.
+    pub(super) fn watch(&mut self, change: Change) {
+        self.watch.push(change);
+    }
+
     /// Makes the write durable, and only then its counters the current ones.
     pub(super) fn commit(mut self) -> Result<(), StorageError> {
         if self.counters != *self.committed {
@@ -201,6 +210,11 @@ impl<'a> Transaction<'a> {
         self.database.note_write(&written);
         written.map_err(failed)?;
         *self.committed = self.counters;
+        if !self.watch.is_empty() {
+            // Still under the writer's lock: whoever writes next sees it.
+            let mut watch = self.database.watch.write().map_err(poisoned)?;
+            watch.make(self.watch);
+        }
         Ok(())
     }
 }
