@@ -14,6 +14,7 @@ mod billed;
 mod blocked;
 pub mod change;
 mod close;
+pub mod collect;
 mod credit_lines;
 mod credit_note;
 pub mod explain;
@@ -38,7 +39,7 @@ pub mod verify;
 
 pub use crate::id::InvoiceId;
 pub use blocked::BlockedDraft;
-pub use change::{ChangeError, InvoiceChange, PaymentChange};
+pub use change::{ChangeError, InvoiceChange, PaymentChange, SubscriptionChange};
 pub use credit_note::{CreditNote, CreditedLine, NewCreditNote};
 pub use history::{MeterUsage, PeriodUsage, history};
 pub use holdings::holdings;
@@ -48,7 +49,7 @@ pub use invoice::{
 pub use opening::{CycleTerms, NewSubscription, OpeningError, open};
 pub use prepaid::pay_from_wallet;
 pub use preview::preview;
-pub use run::{RunReport, Waiting, close_due, close_due_at};
+pub use run::{RunReport, RunTerms, Waiting, close_due, close_due_at};
 pub use settlement::Settlement;
 
 use crate::{money::MoneyError, storage::StorageError, subscription::period::OutOfCalendar};

@@ -8,6 +8,7 @@ mod explain;
 mod import;
 mod invoices;
 mod keys;
+mod payments;
 mod rate;
 mod say;
 mod serve;
@@ -57,6 +58,9 @@ enum Command {
     /// Show invoices, and how each line came about.
     #[command(subcommand)]
     Invoices(invoices::Command),
+    /// Show payments, and say how those ended that are processing.
+    #[command(subcommand)]
+    Payments(payments::Command),
     /// Explain an invoice line by line, down to tiers, grants, usage by day and hour, and frames.
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
@@ -125,6 +129,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::CheckConfig(settings) => check_config::run(&settings),
         Command::Keys(command) => told(keys::run(command)),
         Command::Invoices(command) => told(invoices::run(command)),
+        Command::Payments(command) => told(payments::run(command)),
         Command::Explain(arguments) => told(explain::run(arguments)),
         Command::Verify(arguments) => told(verify::run(arguments)),
         Command::Usage(arguments) => told(usage::run(arguments)),

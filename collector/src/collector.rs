@@ -13,8 +13,10 @@ use tokio::task::{JoinError, JoinHandle};
 
 use crate::api::{self, ApiState, Door, Rooms, Turns};
 use crate::auth::{self, BootstrapError};
-use crate::config::{Config, Mode};
+use crate::config::{Config, GatewayConfig, Mode, PaymentConfig};
 use crate::jobs;
+use crate::payment::endpoint::Endpoint;
+use crate::payment::{Collecting, Gateway};
 use crate::storage::{Storage, rocksdb as embedded};
 use crate::telemetry;
 use crate::test_clock::BillingClock;
@@ -42,6 +44,9 @@ pub enum StartError {
     /// The metrics recorder could not be installed.
     #[error("cannot start metrics: {0}")]
     Metrics(String),
+    /// Nobody could be asked for payments.
+    #[error("cannot set up the payment endpoint: {0}")]
+    Gateway(reqwest::Error),
     /// The address could not be bound.
     #[error("cannot listen on {address}: {source}")]
     Bind {
@@ -88,6 +93,7 @@ pub struct Collector {
     door: JoinHandle<usize>,
     jobs: JoinHandle<()>,
     alerts: JoinHandle<()>,
+    collection: JoinHandle<()>,
 }
 
 impl Collector {
@@ -119,6 +125,7 @@ impl Collector {
             .begin_service(clock.machine().now())
             .await
             .map_err(BootstrapError::from)?;
+        let collecting = Arc::new(collecting(&config.payment, clock.machine_shared())?);
         let (stop_jobs, jobs_stopped) = watch::channel(false);
         //    Each has a thread of its own, so that a month's end keeps no request and no alert waiting, and reads cost no
         //    hand-over.
@@ -131,15 +138,25 @@ impl Collector {
             Arc::clone(&storage),
             Arc::clone(&clock),
             config.jobs,
-            jobs_stopped,
+            Arc::clone(&collecting),
+            jobs_stopped.clone(),
         );
         let (jobs, alerts) = (alone(work)?, alone(alerts)?);
+        //    Collecting mostly waits for others, and has none.
+        let collection = tokio::spawn(jobs::collection::run(
+            Arc::clone(&storage),
+            Arc::clone(&clock),
+            config.jobs,
+            Arc::clone(&collecting),
+            jobs_stopped,
+        ));
         // 6. The door.
         let api_config = Arc::new(config.api.clone());
         let routes = api::router(ApiState {
             told: None,
             storage: Arc::clone(&storage),
             clock,
+            collecting,
             rooms: Rooms::new(&api_config),
             turns: Turns::default(),
             config: Arc::clone(&api_config),
@@ -165,6 +182,7 @@ impl Collector {
             door,
             jobs,
             alerts,
+            collection,
         };
         if let Err(source) = write_address(&collector.address_file, address) {
             let path = collector.address_file.clone();
@@ -190,6 +208,7 @@ impl Collector {
             ended = &mut self.door => ("the HTTP surface", ended.map(|_| ())),
             ended = &mut self.jobs => ("background work", ended),
             ended = &mut self.alerts => ("the lookout for alerts", ended),
+            ended = &mut self.collection => ("the collecting of payments", ended),
             reason = self.storage.failed() => return Died { part: "the store", reason },
         };
         let reason = ended
@@ -198,21 +217,22 @@ impl Collector {
         Died { part, reason }
     }
 
-    /// Closes the door, lets open requests finish within the grace, ends background work after the run in progress, and
-    /// closes the store. Returns how many connections were cut.
+    /// Closes the door, lets open requests finish within the grace and background work the run in progress, and closes the
+    /// store. Returns how many connections were cut.
     pub async fn stop(self) -> usize {
         if let Err(error) = fs::remove_file(&self.address_file) {
             tracing::debug!(%error, "the address file was gone already");
         }
-        // Receivers may be gone: then the part has ended, which is what is wanted.
+        // Receivers may be gone: then the part has ended, which is what is wanted. Payments that are being asked for are waited
+        // for while requests are, not after them.
         let _ = self.stop_door.send(true);
+        let _ = self.stop_jobs.send(true);
         let cut = if self.door.is_finished() {
             0
         } else {
             self.door.await.unwrap_or(0)
         };
-        let _ = self.stop_jobs.send(true);
-        for work in [self.jobs, self.alerts] {
+        for work in [self.jobs, self.alerts, self.collection] {
             if !work.is_finished() && work.await.is_err() {
                 tracing::error!("background work died at the stop; the next start continues it");
             }
@@ -242,6 +262,22 @@ async fn billing_clock(
     }
     let ruling = jobs::clocks::of_collector(&clocks).cloned();
     Ok(Arc::new(BillingClock::new(machine, ruling)))
+}
+
+/// Finds who is asked for payments, if anybody.
+fn collecting(config: &PaymentConfig, machine: Arc<dyn Clock>) -> Result<Collecting, StartError> {
+    let gateway: Option<Arc<dyn Gateway>> = match &config.gateway {
+        GatewayConfig::ByHand => None,
+        GatewayConfig::Endpoint(endpoint) => {
+            let endpoint = Endpoint::new(endpoint.clone(), machine).map_err(StartError::Gateway)?;
+            Some(Arc::new(endpoint))
+        }
+    };
+    Ok(Collecting {
+        gateway,
+        terms: config.terms.clone(),
+        concurrency: config.concurrency,
+    })
 }
 
 /// Opens the store. A full disk is waited for, not failed at: a supervisor could only try the same again.

@@ -3,6 +3,7 @@
 //! One flat TOML file; every key is also `SUBMETER_COLLECTOR_<KEY>` in the environment. An unknown key is an error, and
 //! all problems are reported at once, so that a file is repaired in one go.
 
+mod payment;
 mod read;
 mod size;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use submeter_common::limits;
 
+pub use payment::{GatewayConfig, PaymentConfig};
 use read::Reader;
 pub use read::{ConfigProblems, Setting};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Settings of background work: billing.
     pub jobs: JobsConfig,
+    /// How invoices are collected.
+    pub payment: PaymentConfig,
     /// Longest wait for open requests and jobs at a stop.
     pub drain_grace: Duration,
 }
@@ -114,6 +118,7 @@ impl Default for Config {
             disk_free_bytes_min: 512 << 20,
             api: ApiConfig::default(),
             jobs: JobsConfig::default(),
+            payment: PaymentConfig::default(),
             drain_grace: Duration::from_secs(20),
         }
     }
@@ -194,7 +199,10 @@ impl Config {
                     .duration("completeness_wait", defaults.jobs.completeness_wait),
                 agent_silent_after: reader
                     .duration("agent_silent_after", defaults.jobs.agent_silent_after),
+                outbox_retention: reader
+                    .duration("outbox_retention", defaults.jobs.outbox_retention),
             },
+            payment: PaymentConfig::read(&mut reader),
             drain_grace: reader.duration("drain_grace", defaults.drain_grace),
         };
         let settings = reader.finish()?;

@@ -1,14 +1,17 @@
-//! Background work: what happens by itself as time passes. That is billing and the end of
-//! reservations, by the machine's time and by test clocks.
+//! Background work: what happens by itself as time passes. That is billing, collecting and the end of
+//! reservations, by the machine's time and by test clocks, and the outbox's pruning.
 //!
 //! Each job is idempotent and keeps no state that a restart would miss, so the loop may be stopped anywhere.
 
 pub mod alerts;
 pub(crate) mod clocks;
+pub(crate) mod collection;
+mod outbox;
 mod reservations;
 
 use crate::{
-    billing::{self, RunReport},
+    billing::{self, RunReport, RunTerms},
+    payment::Collecting,
     storage::{Storage, StorageError},
     subscription::SubscriptionId,
     telemetry::metric,
@@ -17,7 +20,7 @@ use crate::{
 use clocks::Clockwork;
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use submeter_common::Clock;
@@ -36,6 +39,8 @@ pub struct JobsConfig {
     pub completeness_wait: Duration,
     /// How long an agent may not be heard of before that is an alarm.
     pub agent_silent_after: Duration,
+    /// How long the outbox keeps what the world was told.
+    pub outbox_retention: Duration,
 }
 
 impl Default for JobsConfig {
@@ -47,6 +52,8 @@ impl Default for JobsConfig {
             completeness_wait: Duration::from_secs(3 * 86_400),
             // An agent is heard of with every flush, seconds apart; a deployment or a slow network takes minutes.
             agent_silent_after: Duration::from_secs(15 * 60),
+            // A reader that was away for a holiday still finds everything.
+            outbox_retention: Duration::from_secs(30 * 86_400),
         }
     }
 }
@@ -56,9 +63,16 @@ pub async fn run<S: Storage + ?Sized>(
     storage: Arc<S>,
     clock: Arc<BillingClock>,
     config: JobsConfig,
+    collecting: Arc<Collecting>,
     mut stop: watch::Receiver<bool>,
 ) {
     let holder = Uuid::new_v4().to_string();
+    let terms = RunTerms {
+        completeness_wait: config.completeness_wait,
+        due_after: collecting.terms.due_after,
+    };
+    let mut pruning = outbox::Pruning::default();
+    let uncollectable = Mutex::new(BTreeSet::new());
     let mut told = BTreeSet::new();
     let mut noted = Instant::now();
     loop {
@@ -73,12 +87,14 @@ pub async fn run<S: Storage + ?Sized>(
                 tracing::warn!(%error, "it cannot be seen which agents are silent");
             }
         }
+        let kept = config.outbox_retention;
+        pruning.turn(&*storage, clock.machine().now(), kept).await;
         let present = clock.present();
         if let Err(error) = reservations::end_overdue(&*storage, &present).await {
             tracing::warn!(%error, "overdue reservations have to wait: the next run tries again");
         }
-        let (machine, wait) = (clock.machine(), config.completeness_wait);
-        match billing::close_due_at(&*storage, &present, machine, wait, &holder).await {
+        let machine = clock.machine();
+        match billing::close_due_at(&*storage, &present, machine, terms, &holder).await {
             Ok(report) => {
                 metrics::counter!(metric::BILLING_RUNS, "outcome" => "done").increment(1);
                 // A gauge counts up to 2^53; above 2^32 the exact number has stopped to matter.
@@ -92,7 +108,9 @@ pub async fn run<S: Storage + ?Sized>(
         let clockwork = Clockwork {
             storage: &*storage,
             clock: &clock,
-            config,
+            terms,
+            collecting: &collecting,
+            uncollectable: &uncollectable,
             holder: &holder,
             stop: &stop,
         };

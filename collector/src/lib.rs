@@ -31,6 +31,7 @@ pub mod money;
 pub mod outbox;
 pub mod payment;
 pub mod rating;
+mod secret_file;
 pub mod storage;
 pub mod subscription;
 pub mod telemetry;

@@ -51,18 +51,21 @@ pub enum Topic {
     /// Some of an invoice was taken back.
     #[serde(rename = "credit_note.issued")]
     CreditNoteIssued,
+    /// A payment was asked for.
+    #[serde(rename = "payment.processing")]
+    PaymentProcessing,
     /// Money came in.
     #[serde(rename = "payment.succeeded")]
     PaymentSucceeded,
     /// A payment was refused.
     #[serde(rename = "payment.failed")]
     PaymentFailed,
-    /// The first payment of a subscription's invoice failed.
+    /// The first of a subscription's invoices should have been paid.
     #[serde(rename = "subscription.past_due")]
     SubscriptionPastDue,
     /// What was past due is settled.
-    #[serde(rename = "subscription.recovered")]
-    SubscriptionRecovered,
+    #[serde(rename = "subscription.active")]
+    SubscriptionActive,
     /// A change of plan was agreed on.
     #[serde(rename = "subscription.plan_changed")]
     SubscriptionPlanChanged,
@@ -115,10 +118,11 @@ impl Topic {
             Self::InvoiceVoided => "invoice.voided",
             Self::InvoiceDraftBlocked => "invoice.draft_blocked",
             Self::CreditNoteIssued => "credit_note.issued",
+            Self::PaymentProcessing => "payment.processing",
             Self::PaymentSucceeded => "payment.succeeded",
             Self::PaymentFailed => "payment.failed",
             Self::SubscriptionPastDue => "subscription.past_due",
-            Self::SubscriptionRecovered => "subscription.recovered",
+            Self::SubscriptionActive => "subscription.active",
             Self::SubscriptionPlanChanged => "subscription.plan_changed",
             Self::SubscriptionCancelled => "subscription.cancelled",
             Self::SubscriptionUpdated => "subscription.updated",
@@ -146,10 +150,11 @@ mod tests {
             Topic::InvoiceVoided,
             Topic::InvoiceDraftBlocked,
             Topic::CreditNoteIssued,
+            Topic::PaymentProcessing,
             Topic::PaymentSucceeded,
             Topic::PaymentFailed,
             Topic::SubscriptionPastDue,
-            Topic::SubscriptionRecovered,
+            Topic::SubscriptionActive,
             Topic::ThresholdReached,
             Topic::CreditBalanceLow,
             Topic::AgentSilent,

@@ -42,7 +42,7 @@ pub use key::{KeyStore, RevokeOutcome};
 pub use ledger::{EntryFilter, LedgerStore, PostOutcome, RebuildOutcome};
 pub use outbox::OutboxStore;
 pub use page::Page;
-pub use payment::PaymentStore;
+pub use payment::{CollectionCursor, PaymentStore};
 pub use subscription::{
     CreateOutcome, DueCursor, SubscriptionFilter, SubscriptionOutcome, SubscriptionStore,
 };

@@ -50,6 +50,10 @@ pub mod metric {
     pub const LOOKS: &str = "submeter_collector_alert_looks_total";
     /// Customers of whom it cannot be seen whether a threshold is reached.
     pub const LOOKS_FAILED: &str = "submeter_collector_alert_looks_failed";
+    /// Payments that a gateway was asked for or about, by what it answered.
+    pub const PAYMENTS_ASKED: &str = "submeter_collector_payments_asked_total";
+    /// Invoices that became past due because nobody can be asked for their payment.
+    pub const INVOICES_OVERDUE: &str = "submeter_collector_invoices_overdue_total";
 }
 
 /// The reserve of disk, among the budgets.
@@ -182,6 +186,14 @@ fn describe() {
     describe_gauge!(
         metric::LOOKS_FAILED,
         "Customers of whom it cannot be seen whether a threshold is reached."
+    );
+    describe_counter!(
+        metric::PAYMENTS_ASKED,
+        "Payments that a gateway was asked for or about, by its answer."
+    );
+    describe_counter!(
+        metric::INVOICES_OVERDUE,
+        "Invoices past due for which nobody can be asked."
     );
 }
 

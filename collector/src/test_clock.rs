@@ -147,6 +147,12 @@ impl Present {
         }
     }
 
+    /// Whether it is a test clock's time.
+    #[must_use]
+    pub const fn is_told(&self) -> bool {
+        self.delivered_up_to.is_some()
+    }
+
     /// The time of a test clock.
     #[must_use]
     pub fn of(clock: &TestClock, machine: Timestamp) -> Self {
@@ -182,6 +188,12 @@ impl BillingClock {
     #[must_use]
     pub fn machine(&self) -> &dyn Clock {
         &*self.machine
+    }
+
+    /// The machine's time, for whoever outlives a look at it.
+    #[must_use]
+    pub fn machine_shared(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.machine)
     }
 
     /// Takes the collector's test clock as it is stored now. Others do not concern it.

@@ -8,6 +8,8 @@ mod access;
 mod bad_input;
 #[path = "api/billing.rs"]
 mod billing;
+#[path = "api/collecting.rs"]
+mod collecting;
 #[path = "api/credits.rs"]
 mod credits;
 #[path = "api/door.rs"]
@@ -16,6 +18,8 @@ mod door;
 mod frames;
 #[path = "api/invoices.rs"]
 mod invoices;
+#[path = "api/merchant.rs"]
+mod merchant;
 #[path = "api/papers.rs"]
 mod papers;
 #[path = "api/plans.rs"]

@@ -11,6 +11,8 @@ mod builders;
 mod catalog;
 #[path = "conformance/frames.rs"]
 mod frames;
+#[path = "conformance/payments.rs"]
+mod payments;
 #[path = "conformance/records.rs"]
 mod records;
 #[path = "conformance/settlements.rs"]
@@ -127,6 +129,10 @@ mod rocksdb {
             what_is_due_comes_in_order_and_in_slices,
             what_is_due_under_a_test_clock_is_due_under_no_other,
             settlements_survive_a_restart_and_a_kill,
+        },
+        payments::{
+            what_is_to_be_collected_comes_in_order_by_its_own_clock,
+            messages_are_kept_for_their_retention_whatever_their_own_time_is,
         },
         catalog::{
             the_catalog_is_versioned_and_survives,

@@ -3,10 +3,12 @@
 //!
 //! [`Proxy`] reads whole requests and decides for each, by a seeded draw, what becomes of it: see [`Fault`]. It keeps one
 //! connection per client and opens one to the server for each request, so that every fault is that of one request.
-//! [`fleet`] is the other side of a bad day: hundreds of agents that come back at one moment.
+//! [`fleet`] is the other side of a bad day: hundreds of agents that come back at one moment. [`Merchant`] is a service that is
+//! asked for money and has bad days of its own.
 
 pub mod fleet;
 mod http;
+mod merchant;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use http::{Inbound, Message};
+pub use merchant::{Asked, Manner, Merchant};
 
 /// Longest delay of a request or a reply.
 const DELAY_MAX_MILLIS: u64 = 150;

@@ -17,6 +17,7 @@ use submeter_common::id::IdError;
 use submeter_common::meter::MeterError;
 
 use crate::auth::Scope;
+use crate::billing::collect::AnswerError;
 use crate::billing::{BillingError, ChangeError, OpeningError};
 use crate::catalog::{CatalogError, CatalogErrorKind};
 use crate::storage::StorageError;
@@ -272,7 +273,23 @@ impl From<ChangeError> for ApiError {
             ChangeError::PartlyPaid(_) => {
                 ApiError::conflict("INVOICE_PARTLY_PAID", error.to_string())
             }
+            ChangeError::Processing(_) => {
+                ApiError::conflict("PAYMENT_PROCESSING", error.to_string())
+            }
             ChangeError::Answered(_) => ApiError::conflict("PAYMENT_ANSWERED", error.to_string()),
+        }
+    }
+}
+
+impl From<AnswerError> for ApiError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Storage(error) => error.into(),
+            AnswerError::Refused(error) => error.into(),
+            AnswerError::Unknown(id) => {
+                ApiError::not_found("PAYMENT_NOT_FOUND", "payment", id.as_str())
+            }
+            AnswerError::Busy(id) => ApiError::concurrent_change("payment", id.as_str()),
         }
     }
 }

@@ -6,7 +6,7 @@ mod html;
 mod pdf;
 mod reply;
 
-pub(super) use change::{credit, pay, void};
+pub(super) use change::{collect, credit, pay, void};
 pub(super) use explain::explain;
 pub(super) use html::html;
 pub(super) use pdf::pdf;
@@ -61,10 +61,12 @@ pub(super) async fn list(
     };
     let filter = InvoiceFilter { status, ..filter };
     let invoices = state.storage.invoices(&filter, page).await?;
-    let entries = invoices
-        .into_iter()
-        .map(|invoice| Entry::Invoice(Box::new(invoice.into())));
-    Ok(Json(entries.collect()))
+    let mut entries = Vec::with_capacity(invoices.len());
+    for invoice in invoices {
+        let invoice = shown(&state, invoice).await?;
+        entries.push(Entry::Invoice(Box::new(invoice)));
+    }
+    Ok(Json(Items::new(entries)))
 }
 
 /// `GET /v1/invoices/{id}`.
@@ -72,11 +74,18 @@ pub(super) async fn get(
     State(state): State<ApiState>,
     Path(id): Path<String>,
 ) -> Result<Json<InvoiceReply>, ApiError> {
-    Ok(Json(found(&state, &id).await?.into()))
+    let invoice = found(&state, &id).await?;
+    shown(&state, invoice).await.map(Json)
 }
 
 /// Reads an invoice that a caller names.
 async fn found(state: &ApiState, id: &str) -> Result<Invoice, ApiError> {
     let invoice = state.storage.invoice(&InvoiceId::from_text(id)).await?;
     invoice.ok_or_else(|| ApiError::not_found("INVOICE_NOT_FOUND", "invoice", id))
+}
+
+/// Adds what was asked for or received for an invoice.
+async fn shown(state: &ApiState, invoice: Invoice) -> Result<InvoiceReply, ApiError> {
+    let payments = state.storage.payments(&invoice.invoice_id).await?;
+    Ok(InvoiceReply::new(invoice, payments))
 }

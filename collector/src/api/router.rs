@@ -200,8 +200,10 @@ fn writes() -> Router<ApiState> {
             delete(subscriptions::take_back),
         )
         .route("/v1/invoices/{id}/pay", post(invoices::pay))
+        .route("/v1/invoices/{id}/collect", post(invoices::collect))
         .route("/v1/invoices/{id}/void", post(invoices::void))
         .route("/v1/invoices/{id}/credit-notes", post(invoices::credit))
+        .route("/v1/payments/{id}/answer", post(payments::answer))
         .route("/v1/agents/{id}/retire", post(agents::retire))
         .route("/v1/agents/{id}/acknowledge", post(agents::acknowledge))
         .route("/v1/thresholds", post(thresholds::create))

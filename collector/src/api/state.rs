@@ -11,6 +11,7 @@ use super::turn::Turns;
 use crate::auth::ApiKey;
 use crate::config::{ApiConfig, Mode};
 use crate::id::TestClockId;
+use crate::payment::Collecting;
 use crate::storage::{AuditEntry, Storage, StorageError};
 use crate::test_clock::BillingClock;
 
@@ -23,6 +24,8 @@ pub struct ApiState {
     pub clock: Arc<BillingClock>,
     /// The time of the test clock that a request's customer lives by; none of the others.
     pub told: Option<Timestamp>,
+    /// Who is asked for payments, and by which terms.
+    pub collecting: Arc<Collecting>,
     /// Bounds of requests.
     pub config: Arc<ApiConfig>,
     /// Who decides on a customer's credits and money.

@@ -80,7 +80,9 @@ pub(super) async fn create(
         metadata,
     };
     let books = state.storage.books(&customer.customer_id).await?;
-    let opening = billing::pay_from_wallet(billing::open(new, now)?, &books);
+    let due_after = state.collecting.terms.due_after;
+    let opening = billing::open(new, now)?.due_after(due_after);
+    let opening = billing::pay_from_wallet(opening, &books);
     if is_new {
         customers::insert(&state, &customer).await?;
         state
@@ -134,7 +136,14 @@ pub(super) async fn list(
     for subscription in subscriptions {
         let customer = customer_of(&state, &subscription).await?;
         let now = state.now_under(subscription.test_clock.as_ref()).await?;
-        items.push(SubscriptionReply::new(subscription, customer, None, now)?);
+        let past_due = past_due_since(&state, &subscription).await?;
+        items.push(SubscriptionReply::new(
+            subscription,
+            customer,
+            None,
+            past_due,
+            now,
+        )?);
     }
     Ok(Json(Items::new(items)))
 }
@@ -148,12 +157,23 @@ pub(super) async fn get(
     let customer = customer_of(&state, &subscription).await?;
     let now = state.now_under(subscription.test_clock.as_ref()).await?;
     let details = details_of(&state, &subscription, now).await?;
+    let past_due = past_due_since(&state, &subscription).await?;
     Ok(Json(SubscriptionReply::new(
         subscription,
         customer,
         Some(details),
+        past_due,
         now,
     )?))
+}
+
+/// Since when an invoice of a subscription should have been paid.
+async fn past_due_since(
+    state: &ApiState,
+    subscription: &Subscription,
+) -> Result<Option<Timestamp>, ApiError> {
+    let id = &subscription.subscription_id;
+    Ok(state.storage.past_due_since(id).await?)
 }
 
 /// Reads what only the reply about one subscription has.

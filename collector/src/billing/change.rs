@@ -1,29 +1,31 @@
-//! What may happen to an issued invoice: it is paid, taken back in part, or withdrawn. Its paper stays as it is.
+//! What may happen to an issued invoice: it is asked for and paid, taken back in part, or withdrawn. Its paper stays as it is.
 //!
 //! Each of these is a pure step from the invoice as it was read to an [`InvoiceChange`], which the engine writes whole, and
 //! only over that very invoice.
 
+mod answer;
+mod ask;
 mod credit;
 mod pay;
 mod void;
 
+pub use answer::{Refusal, fail, succeed};
+pub use ask::{ask, collect_at, overdue, processing, recheck};
 pub use credit::{CreditRequest, CreditedAmount, credit};
-pub use pay::{ask, fail, overdue, receive, recheck, succeed};
+pub use pay::{pay_from_wallet, receive};
 pub use void::void;
 
 use super::{Invoice, InvoiceStatus, NewCreditNote, messages};
 use crate::{
-    ledger::Transfer,
-    outbox::NewMessage,
-    payment::{Payment, PaymentStatus},
-    storage::AuditEntry,
+    id::PaymentId, ledger::Transfer, outbox::NewMessage, payment::Payment, storage::AuditEntry,
+    subscription::Subscription,
 };
 use submeter_common::Timestamp;
 
 /// Everything one step changes. The engine writes all of it or nothing.
 ///
-/// The engine's part: compare `before` and the payment's `before` with what is stored; any difference is *stale* and nothing
-/// is written. It gives the credit note its number, and tells when the subscription becomes past due or recovers.
+/// The engine's part: compare `before`, the payment's and the subscription's `before`, and the expected entries with what is
+/// stored; any difference is *stale* and nothing is written. It gives the credit note its number, and tells when the subscription becomes past due or recovers.
 #[derive(Clone, Debug)]
 pub struct InvoiceChange {
     /// The invoice the step was computed from.
@@ -32,8 +34,12 @@ pub struct InvoiceChange {
     pub after: Invoice,
     /// The payment it made or answered.
     pub payment: Option<PaymentChange>,
+    /// The subscription that it ends.
+    pub subscription: Option<SubscriptionChange>,
     /// The credit note it issues.
     pub credit_note: Option<NewCreditNote>,
+    /// Entries that the customer's ledger must still have, where the decision was made on them.
+    pub expected_entries: Option<u64>,
     /// The ledger's side.
     pub transfers: Vec<Transfer>,
     /// What the world is told, beside the credit note's own message.
@@ -51,6 +57,15 @@ pub struct PaymentChange {
     pub after: Payment,
 }
 
+/// A subscription before and after.
+#[derive(Clone, Debug)]
+pub struct SubscriptionChange {
+    /// As it was read.
+    pub before: Subscription,
+    /// As it is to be stored.
+    pub after: Subscription,
+}
+
 /// Why a step cannot be taken; nothing was written.
 #[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -65,6 +80,11 @@ pub enum ChangeError {
     /// Money came in for it: withdraw what is left by a credit note.
     #[error("{0} minor units were paid on the invoice: issue a credit note over what is not owed")]
     PartlyPaid(i64),
+    /// Money may be on its way for what is owed.
+    #[error(
+        "the payment {0} of the invoice is being processed: wait for its answer, or tell what became of it (POST /v1/payments/{0}/answer)"
+    )]
+    Processing(PaymentId),
     /// A payment was answered already, and otherwise.
     #[error("the payment is {0}, which is final")]
     Answered(&'static str),
@@ -91,7 +111,9 @@ impl InvoiceChange {
             before: before.clone(),
             after: before.clone(),
             payment: None,
+            subscription: None,
             credit_note: None,
+            expected_entries: None,
             transfers: Vec::new(),
             messages: Vec::new(),
             audit: None,
@@ -128,18 +150,23 @@ impl Invoice {
     }
 }
 
-/// Withdraws the payment that waits for an answer, because none is wanted any more.
-fn cancelled(open: Option<&Payment>, at: Timestamp) -> Option<PaymentChange> {
-    let before = open.filter(|payment| payment.status == PaymentStatus::Pending)?;
-    let after = Payment {
-        status: PaymentStatus::Cancelled,
-        answered_at: Some(at),
-        ..before.clone()
-    };
-    Some(PaymentChange {
-        before: Some(before.clone()),
-        after,
-    })
+/// Returns what is owed.
+fn owed(invoice: &Invoice) -> Result<i64, ChangeError> {
+    match invoice.status {
+        InvoiceStatus::Issued => Ok(invoice.amount_due()),
+        status => Err(ChangeError::Status {
+            status,
+            expected: "nothing is owed on it",
+        }),
+    }
+}
+
+/// Refuses while a payment is under way: what is owed must not change under it, or money would be taken for what is not.
+fn expect_settled(invoice: &Invoice) -> Result<(), ChangeError> {
+    match &invoice.collection.open_payment {
+        None => Ok(()),
+        Some(payment) => Err(ChangeError::Processing(payment.clone())),
+    }
 }
 
 const fn status_name(status: InvoiceStatus) -> &'static str {

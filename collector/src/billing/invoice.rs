@@ -1,7 +1,7 @@
 //! Invoices, and lines from which each amount can be derived again.
 
 use crate::{
-    id::{EntitlementId, GrantId, InvoiceId, PaymentId, ProductId, SubscriptionId},
+    id::{EntitlementId, GrantId, InvoiceId, PaymentId, ProductId, SubscriptionId, TestClockId},
     money::{Currency, Decimal},
     rating::Derivation,
     usage::Source,
@@ -28,6 +28,9 @@ pub struct Invoice {
     pub customer_id: CustomerId,
     /// For which subscription.
     pub subscription_id: SubscriptionId,
+    /// The test clock that it lives by, with its customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_clock: Option<TestClockId>,
     /// For which product.
     pub product_id: ProductId,
     /// The period whose usage it bills; none on the opening invoice, which has only the first base fee.
@@ -36,6 +39,8 @@ pub struct Invoice {
     pub closes_period: Option<u32>,
     /// When it was issued.
     pub issued_at: Timestamp,
+    /// When it is to be paid.
+    pub due_at: Timestamp,
     /// What every amount is in.
     pub currency: Currency,
     /// The lines; their amounts sum to `total`.
@@ -59,6 +64,9 @@ pub struct Invoice {
 pub struct Collection {
     /// Minor units received.
     pub paid: i64,
+    /// Minor units that the customer's wallet paid since it was issued.
+    #[serde(default)]
+    pub from_wallet: i64,
     /// Minor units taken back by credit notes, by line (from 1).
     pub credited: BTreeMap<u32, i64>,
     /// When nothing was owed any more.
@@ -84,6 +92,8 @@ pub struct NewInvoice {
     pub customer_id: CustomerId,
     /// For which subscription.
     pub subscription_id: SubscriptionId,
+    /// The test clock that it lives by.
+    pub test_clock: Option<TestClockId>,
     /// For which product.
     pub product_id: ProductId,
     /// The period whose usage it bills.
@@ -92,6 +102,8 @@ pub struct NewInvoice {
     pub closes_period: Option<u32>,
     /// When it is issued.
     pub issued_at: Timestamp,
+    /// When it is to be paid.
+    pub due_at: Timestamp,
     /// What every amount is in.
     pub currency: Currency,
     /// The lines.
@@ -219,6 +231,14 @@ impl Invoice {
         notes.fold(0, |sum, amount| sum.saturating_add(*amount))
     }
 
+    /// Returns the minor units that the customer's wallet paid, when it was issued and since.
+    #[must_use]
+    pub fn from_wallet(&self) -> i64 {
+        // Never more than the total.
+        self.wallet_applied
+            .saturating_add(self.collection.from_wallet)
+    }
+
     /// Returns what the invoice holds on the customer's receivable account: owed, or negative in the customer's favour.
     #[must_use]
     pub fn receivable(&self) -> i64 {
@@ -227,7 +247,7 @@ impl Invoice {
             InvoiceStatus::Issued | InvoiceStatus::Paid => self
                 .total
                 .saturating_sub(self.credited())
-                .saturating_sub(self.wallet_applied),
+                .saturating_sub(self.from_wallet()),
         };
         claim.saturating_sub(self.collection.paid)
     }
@@ -265,10 +285,12 @@ impl NewInvoice {
             status: self.status,
             customer_id: self.customer_id,
             subscription_id: self.subscription_id,
+            test_clock: self.test_clock,
             product_id: self.product_id,
             period: self.period,
             closes_period: self.closes_period,
             issued_at: self.issued_at,
+            due_at: self.due_at,
             currency: self.currency,
             lines: self.lines,
             total: self.total,
@@ -277,7 +299,7 @@ impl NewInvoice {
             missing_agents: self.missing_agents,
             collection: Collection {
                 closed_at: (self.status != InvoiceStatus::Issued).then_some(self.issued_at),
-                next_attempt_at: (self.status == InvoiceStatus::Issued).then_some(self.issued_at),
+                next_attempt_at: (self.status == InvoiceStatus::Issued).then_some(self.due_at),
                 ..Collection::default()
             },
         }

@@ -65,6 +65,11 @@ pub fn credit_note(note: &CreditNote) -> NewMessage {
     )
 }
 
+/// A payment was asked for.
+pub(super) fn payment_processing(payment: &Payment, at: Timestamp) -> NewMessage {
+    of_payment(Topic::PaymentProcessing, payment, at, json!({}))
+}
+
 /// Money came in.
 pub(super) fn payment_succeeded(payment: &Payment, at: Timestamp) -> NewMessage {
     of_payment(Topic::PaymentSucceeded, payment, at, json!({}))

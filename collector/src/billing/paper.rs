@@ -46,6 +46,7 @@ pub fn paper(invoice: &Invoice) -> Paper {
     let mut head = vec![
         ("Invoice", invoice.number.clone()),
         ("Issued", day(invoice.issued_at)),
+        ("Due", day(invoice.due_at)),
         ("Customer", invoice.customer_id.to_string()),
         ("Subscription", invoice.subscription_id.to_string()),
         ("Status", status(invoice.status).to_owned()),
@@ -56,6 +57,9 @@ pub fn paper(invoice: &Invoice) -> Paper {
     let mut foot = vec![("Total", money(invoice.total, currency))];
     if invoice.credited() != 0 {
         foot.push(("Credit notes", money(-invoice.credited(), currency)));
+    }
+    if invoice.from_wallet() != 0 {
+        foot.push(("From the wallet", money(-invoice.from_wallet(), currency)));
     }
     if invoice.collection.paid != 0 {
         foot.push(("Paid", money(-invoice.collection.paid, currency)));

@@ -27,6 +27,15 @@ const DUE_BATCH: usize = 256;
 /// Entries that each list of the report names; the counts go on.
 const REPORT_ENTRIES_MAX: usize = 100;
 
+/// What a run goes by.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct RunTerms {
+    /// How long an ended period waits for agents that have not delivered.
+    pub completeness_wait: Duration,
+    /// From an invoice's issue to the instant at which it is to be paid.
+    pub due_after: Duration,
+}
+
 /// What a run did.
 #[derive(Debug, Default)]
 pub struct RunReport {
@@ -78,7 +87,11 @@ pub async fn close_due<S: Storage + ?Sized>(
     holder: &str,
 ) -> Result<RunReport, StorageError> {
     let present = Present::of_machine(clock.now());
-    close_due_at(storage, &present, clock, completeness_wait, holder).await
+    let terms = RunTerms {
+        completeness_wait,
+        due_after: Duration::ZERO,
+    };
+    close_due_at(storage, &present, clock, terms, holder).await
 }
 
 /// As [`close_due`], for those who live by one clock, at its instant. The lease is of the machine's time.
@@ -89,7 +102,7 @@ pub async fn close_due_at<S: Storage + ?Sized>(
     storage: &S,
     present: &Present,
     machine: &dyn Clock,
-    completeness_wait: Duration,
+    terms: RunTerms,
     holder: &str,
 ) -> Result<RunReport, StorageError> {
     let (timeline, now) = (present.timeline.as_ref(), present.now);
@@ -116,7 +129,7 @@ pub async fn close_due_at<S: Storage + ?Sized>(
         catalog_version,
         now,
         present,
-        completeness_wait,
+        terms,
         report: RunReport::default(),
         stuck: BTreeSet::new(),
     };
@@ -142,7 +155,7 @@ struct Run<'a, S: ?Sized> {
     catalog_version: u64,
     now: Timestamp,
     present: &'a Present,
-    completeness_wait: Duration,
+    terms: RunTerms,
     report: RunReport,
     /// Subscriptions of which a later period than the one found due waits or failed. It is due too, and would be found again.
     stuck: BTreeSet<SubscriptionId>,
@@ -196,7 +209,7 @@ impl<S: Storage + ?Sized> Run<'_, S> {
             .into_iter()
             .partition(|(subscription, _)| customers.insert(subscription.customer_id.clone()));
         let mut next: Vec<Subscription> = later.into_iter().map(|(later, _)| later).collect();
-        let (storage, now) = (self.storage, self.now);
+        let (storage, now, due_after) = (self.storage, self.now, self.terms.due_after);
         let computed = ready.into_iter().map(async |(subscription, missing)| {
             let settlement = compute(storage, &subscription, missing, now).await;
             (subscription, settlement)
@@ -204,7 +217,7 @@ impl<S: Storage + ?Sized> Run<'_, S> {
         let mut settlements = Vec::new();
         for (subscription, settlement) in join_all(computed).await {
             match settlement {
-                Ok(settlement) => settlements.push(settlement),
+                Ok(settlement) => settlements.push(settlement.due_after(due_after)),
                 Err(error) => self.block(subscription, error).await?,
             }
         }
@@ -281,7 +294,7 @@ impl<S: Storage + ?Sized> Run<'_, S> {
                 catalog_version: self.catalog_version,
             },
         };
-        let (now, wait) = (self.present.machine, self.completeness_wait);
+        let (now, wait) = (self.present.machine, self.terms.completeness_wait);
         match completeness::assess(&self.agents, &awaited, &self.service, now, wait) {
             Completeness::Complete => Some(Vec::new()),
             Completeness::Overdue { missing } => Some(missing),

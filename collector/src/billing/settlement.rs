@@ -2,6 +2,7 @@
 
 use super::NewInvoice;
 use crate::{bookkeeping::Posting, subscription::Subscription};
+use std::time::Duration;
 
 /// Everything one step of billing changes. The engine writes all of it or nothing.
 ///
@@ -18,4 +19,15 @@ pub struct Settlement {
     pub invoice: Option<NewInvoice>,
     /// What it does to the customer's credits and money.
     pub posting: Posting,
+}
+
+impl Settlement {
+    /// Lets the invoice be paid within `due_after` of its issue.
+    #[must_use]
+    pub fn due_after(mut self, due_after: Duration) -> Self {
+        if let Some(invoice) = &mut self.invoice {
+            invoice.due_at = invoice.issued_at.saturating_add(due_after);
+        }
+        self
+    }
 }

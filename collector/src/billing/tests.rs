@@ -4,6 +4,7 @@
 
 mod alert;
 mod carried;
+mod collection;
 mod crash;
 mod credit;
 mod cycles;

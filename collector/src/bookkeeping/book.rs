@@ -292,14 +292,21 @@ impl Book {
         self.money(currency, accounts, &Decimal::from(owed), key, cause);
     }
 
-    /// Books money of the wallet that pays for an invoice.
+    /// Books money of the wallet that pays for an invoice when it is issued.
     pub fn wallet_applied(&mut self, invoice: &InvoiceId, amount: i64, currency: Currency) {
-        let cause = Cause::WalletApplied {
-            invoice_id: invoice.clone(),
-        };
-        let accounts = (Account::Receivable, Account::Wallet);
-        let key = format!("wallet:{invoice}");
-        self.money(currency, accounts, &Decimal::from(amount), key, cause);
+        self.of_wallet(format!("wallet:{invoice}"), invoice, amount, currency);
+    }
+
+    /// Books money of the wallet that pays for an invoice after its issue, `before` having come from it since then.
+    pub fn wallet_applied_later(
+        &mut self,
+        invoice: &InvoiceId,
+        before: i64,
+        amount: i64,
+        currency: Currency,
+    ) {
+        let key = format!("wallet:{invoice}:{before}");
+        self.of_wallet(key, invoice, amount, currency);
     }
 
     /// Books money that goes back into the wallet, because the invoice that it paid is withdrawn.
@@ -317,6 +324,14 @@ impl Book {
         let accounts = (Account::Wallet, Account::Cash);
         let amount = Decimal::from(amount);
         self.money(currency, accounts, &amount, key, Cause::WalletAdjusted);
+    }
+
+    fn of_wallet(&mut self, key: String, invoice: &InvoiceId, amount: i64, currency: Currency) {
+        let cause = Cause::WalletApplied {
+            invoice_id: invoice.clone(),
+        };
+        let accounts = (Account::Receivable, Account::Wallet);
+        self.money(currency, accounts, &Decimal::from(amount), key, cause);
     }
 
     /// Closes the book.

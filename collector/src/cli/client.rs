@@ -1,8 +1,5 @@
 //! The HTTP client of the commands.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +9,7 @@ use reqwest::{Method, Url};
 use serde_json::Value;
 
 use super::say::{remark, say};
+use crate::secret_file;
 use submeter_common::secrecy::Secrecy;
 
 /// Environment variable that may hold the key itself.
@@ -96,17 +94,10 @@ impl ClientArgs {
     }
 }
 
-/// Reads a key that is kept from others, judging the very file that was opened.
+/// Reads a key that is kept from others.
 fn read_key(path: &Path) -> anyhow::Result<String> {
-    let read = || -> io::Result<(Secrecy, String)> {
-        let mut file = File::open(path)?;
-        let secrecy = Secrecy::of(file.metadata()?.permissions().mode());
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        Ok((secrecy, text))
-    };
-    let (secrecy, text) =
-        read().with_context(|| format!("cannot read the key from {}", path.display()))?;
+    let (secrecy, text) = secret_file::read(path)
+        .with_context(|| format!("cannot read the key from {}", path.display()))?;
     match secrecy {
         Secrecy::Exposed { .. } => bail!("{} {secrecy}", path.display()),
         Secrecy::Shared { .. } => remark(format_args!("warning: {} {secrecy}", path.display())),

@@ -1,4 +1,4 @@
-//! `invoices list|show|pay|void|credit`: what was issued, how each line came about, and what became of it.
+//! `invoices list|show|pay|collect|void|credit`: what was issued, how each line came about, and what became of it.
 
 mod change;
 
@@ -6,6 +6,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs, print_json};
+use super::payments;
 use super::say::say;
 use super::steps::steps;
 use super::table::{Table, cell};
@@ -57,6 +58,9 @@ pub(super) enum Command {
     /// Book money that was received for an invoice.
     #[command(after_help = change::PAY_EXAMPLES)]
     Pay(change::PayArgs),
+    /// Ask for what is due now, whatever was planned: the customer has another card.
+    #[command(after_help = change::COLLECT_EXAMPLES)]
+    Collect(change::CollectArgs),
     /// Withdraw an invoice on which nothing was paid; its number stays taken.
     #[command(after_help = change::VOID_EXAMPLES)]
     Void(change::VoidArgs),
@@ -89,6 +93,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<()> {
             client.run(async |collector| show(collector, &invoice_id, client.json).await)
         }
         Command::Pay(arguments) => arguments.run(),
+        Command::Collect(arguments) => arguments.run(),
         Command::Void(arguments) => arguments.run(),
         Command::Credit(arguments) => arguments.run(),
     }
@@ -145,6 +150,7 @@ async fn show(collector: &Client, invoice_id: &str, json: bool) -> anyhow::Resul
         return print_json(&invoice);
     }
     head(&invoice)?;
+    payments::table(&invoice["payments"])?;
     let lines = invoice["lines"]
         .as_array()
         .map(Vec::as_slice)
@@ -193,9 +199,19 @@ fn head(invoice: &Value) -> anyhow::Result<()> {
         cell(&invoice["total_text"])
     ))?;
     say(format_args!(
-        "  due           {}",
-        money(&invoice["amount_due"], &invoice["currency"])
-    ))
+        "  due           {} on {}",
+        money(&invoice["amount_due"], &invoice["currency"]),
+        cell(&invoice["due_at"])
+    ))?;
+    for (what, field) in [
+        ("past due since", "past_due_since"),
+        ("asked for next", "next_attempt_at"),
+    ] {
+        if !invoice[field].is_null() {
+            say(format_args!("  {what}  {}", cell(&invoice[field])))?;
+        }
+    }
+    Ok(())
 }
 
 fn lines_table(lines: &[Value], invoice: &Value) -> Table {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Source};
+use reqwest::Url;
 
 use super::{ENV_PREFIX, Flags, Mode, size};
 use crate::telemetry::LogFormat;
@@ -103,16 +104,27 @@ impl Reader {
 
     /// `human` or `json`.
     pub(super) fn log_format(&mut self, key: &'static str, default: LogFormat) -> LogFormat {
-        let format = self.parse(key, default, "human or json", LogFormat::from_name);
-        self.note(key, format.name().to_owned());
-        format
+        let names = (LogFormat::from_name, LogFormat::name);
+        self.named(key, default, "human or json", names.0, names.1)
+    }
+
+    /// One of a few words.
+    pub(super) fn named<T: Copy>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        expected: &str,
+        from_name: impl Fn(&str) -> Option<T>,
+        name: impl Fn(T) -> &'static str,
+    ) -> T {
+        let value = self.parse(key, default, expected, from_name);
+        self.note(key, name(value).to_owned());
+        value
     }
 
     /// `live` or `test`.
     pub(super) fn mode(&mut self, key: &'static str, default: Mode) -> Mode {
-        let mode = self.parse(key, default, "live or test", Mode::from_name);
-        self.note(key, mode.name().to_owned());
-        mode
+        self.named(key, default, "live or test", Mode::from_name, Mode::name)
     }
 
     /// A duration above zero, with its unit.
@@ -125,6 +137,89 @@ impl Reader {
         });
         self.note(key, humantime::format_duration(duration).to_string());
         duration
+    }
+
+    /// A duration with its unit, which may be none at all.
+    pub(super) fn duration_or_none(&mut self, key: &'static str, default: Duration) -> Duration {
+        let expected = "a duration with its unit, such as 0s, 36h or 14d";
+        let read = |text: &str| humantime::parse_duration(text).ok();
+        let duration = self.parse(key, default, expected, read);
+        self.note(key, humantime::format_duration(duration).to_string());
+        duration
+    }
+
+    /// Durations above zero with commas between them, or nothing.
+    pub(super) fn durations(
+        &mut self,
+        key: &'static str,
+        default: Vec<Duration>,
+        count_max: usize,
+        longest: Duration,
+    ) -> Vec<Duration> {
+        let expected = format!(
+            "at most {count_max} durations of up to {} with commas between them, such as `1d, 3d, 5d`, or nothing",
+            humantime::format_duration(longest)
+        );
+        let read = |text: &str| {
+            let parts = text.split(',').map(str::trim);
+            let parts: Vec<&str> = parts.filter(|_| !text.trim().is_empty()).collect();
+            let one = |part: &&str| {
+                let duration = humantime::parse_duration(part).ok()?;
+                (!duration.is_zero() && duration <= longest).then_some(duration)
+            };
+            (parts.len() <= count_max).then(|| parts.iter().map(one).collect::<Option<_>>())?
+        };
+        let durations = self.parse(key, default, &expected, read);
+        let shown = durations.iter().map(|one| humantime::format_duration(*one));
+        let shown: Vec<String> = shown.map(|one| one.to_string()).collect();
+        self.note(key, shown.join(", "));
+        durations
+    }
+
+    /// An address of the web without a name or a password in it; none when nothing is said.
+    pub(super) fn url(&mut self, key: &'static str) -> Option<Url> {
+        let expected = "an address such as https://billing.example.com/charge, without name, password or fragment";
+        let url = self.parse(key, None, expected, |text| {
+            let url = Url::parse(text).ok()?;
+            let is_good = matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.fragment().is_none();
+            is_good.then_some(Some(url))
+        });
+        self.note(key, url.as_ref().map_or_else(String::new, Url::to_string));
+        url
+    }
+
+    /// A secret, which only the environment may hold; it is never shown.
+    pub(super) fn secret(&mut self, key: &'static str) -> Option<String> {
+        let is_in_file = self.figment.find_metadata(key).is_some_and(|metadata| {
+            metadata
+                .source
+                .as_ref()
+                .is_some_and(|source| source.file_path().is_some())
+        });
+        let text = self.take(key);
+        let shown = if text.is_some() {
+            "(set, not shown)"
+        } else {
+            ""
+        };
+        self.note(key, shown.to_owned());
+        if is_in_file {
+            let what = format!(
+                "expected in the environment, or in a file of its own that {key}_file names: settings are read by many"
+            );
+            self.problem(key, &what);
+            return None;
+        }
+        text
+    }
+
+    /// Whether anybody said something about a key.
+    pub(super) fn is_given(&self, key: &str) -> bool {
+        self.figment.find_metadata(key).is_some()
     }
 
     /// A whole number within bounds.
@@ -223,7 +318,8 @@ impl Reader {
         self.settings.insert(key, Setting { key, value, source });
     }
 
-    fn problem(&mut self, key: &str, what: &str) {
+    /// Remembers what is wrong with a key.
+    pub(super) fn problem(&mut self, key: &str, what: &str) {
         let source = self.source_of(key);
         self.problems.push(format!("{key} ({source}): {what}"));
     }

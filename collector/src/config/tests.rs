@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 
@@ -126,4 +127,109 @@ fn a_duration_needs_its_unit() {
         problems.contains("drain_grace") && problems.contains("with its unit"),
         "{problems}"
     );
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Settings by which somebody is asked, with a secret of `text` in a file of `mode`, and `more`.
+fn load_endpoint(text: &str, mode: u32, more: &str) -> Result<(Config, Vec<Setting>), String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("payment.secret");
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    let toml = format!(
+        "payment_gateway = \"webhook\"\npayment_webhook_secret_file = \"{}\"\n{more}",
+        file.display()
+    );
+    load(&toml, &Flags::default())
+}
+
+#[test]
+fn who_is_asked_for_payments_pays_at_once_and_the_secret_is_never_shown() {
+    let url = "payment_webhook_url = \"https://pay.example.com/charge?a=b\"";
+    let more = format!("{url}\npayment_retries = \"12h, 2d\"\npayment_exhausted = \"cancel\"");
+    let (config, settings) = load_endpoint(&format!("{SECRET}\n"), 0o600, &more).unwrap();
+    let terms = &config.payment.terms;
+    assert_eq!(terms.due_after, Duration::ZERO);
+    let hours = |hours: u64| Duration::from_secs(hours * 3600);
+    assert_eq!(terms.retries, [hours(12), hours(48)]);
+    assert!(matches!(config.payment.gateway, GatewayConfig::Endpoint(_)));
+    for shown in [format!("{settings:?}"), format!("{config:?}")] {
+        assert!(!shown.contains("MfKQ9r8"), "{shown}");
+    }
+    let shown = |key: &str| {
+        let setting = settings.iter().find(|setting| setting.key == key);
+        setting.unwrap().value.clone()
+    };
+    assert_eq!(shown("payment_retries"), "12h, 2days");
+    assert_eq!(
+        shown("payment_webhook_url"),
+        "https://pay.example.com/charge?a=b"
+    );
+    let (config, _) = load("payment_due_after = \"0s\"", &Flags::default()).unwrap();
+    assert_eq!(config.payment.terms.due_after, Duration::ZERO);
+    let (config, _) =
+        load_endpoint(SECRET, 0o600, &format!("{url}\npayment_retries = \"\"")).unwrap();
+    assert!(config.payment.terms.retries.is_empty());
+}
+
+#[test]
+fn settings_by_which_nobody_would_be_paid_are_refused_by_name() {
+    let url = "payment_webhook_url = \"https://pay.example.com\"";
+    for (toml, expected) in [
+        ("payment_gateway = \"webhook\"", "payment_webhook_url"),
+        (
+            "payment_gateway = \"webhook\"",
+            "payment_webhook_secret_file",
+        ),
+        ("payment_gateway = \"stripe\"", "manual or webhook"),
+        (
+            "payment_retries = \"1d\"",
+            "only of use with payment_gateway = webhook",
+        ),
+        (url, "only of use with payment_gateway = webhook"),
+        (
+            "payment_webhook_secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+            "in the environment",
+        ),
+        (
+            "payment_gateway = \"webhook\"\npayment_webhook_secret_file = \"/nowhere\"",
+            "cannot read /nowhere",
+        ),
+    ] {
+        let problems = load(toml, &Flags::default()).unwrap_err();
+        assert!(problems.contains(expected), "{toml}: {problems}");
+        assert!(!problems.contains("MfKQ9r8"), "{problems}");
+    }
+    for bad in [
+        "ftp://pay.example.com",
+        "pay.example.com",
+        "https://me:pw@pay.example.com",
+        "https://pay.example.com/#top",
+        "",
+    ] {
+        let more = format!("payment_webhook_url = \"{bad}\"");
+        let problems = load_endpoint(SECRET, 0o600, &more).unwrap_err();
+        assert!(
+            problems.contains("payment_webhook_url"),
+            "{bad}: {problems}"
+        );
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+    }
+    for (text, mode, expected) in [
+        ("hunter2", 0o600, "expected `whsec_`"),
+        (SECRET, 0o644, "others can read"),
+    ] {
+        let problems = load_endpoint(text, mode, url).unwrap_err();
+        assert!(problems.contains(expected), "{problems}");
+        assert!(!problems.contains("hunter2"), "{problems}");
+    }
+    for bad in ["0s", "1d,", "1d; 2d", "500d", "soon"] {
+        let more = format!("{url}\npayment_retries = \"{bad}\"");
+        let problems = load_endpoint(SECRET, 0o600, &more).unwrap_err();
+        assert!(
+            problems.contains("at most 20 durations"),
+            "{bad}: {problems}"
+        );
+    }
 }

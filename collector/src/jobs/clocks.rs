@@ -1,10 +1,16 @@
 //! Lets test clocks go on: from one thing that falls due to the next, each done at its own time.
 
-use super::{JobsConfig, alerts, note, reservations};
+use super::{alerts, collection, note, reservations};
 use crate::{
-    billing,
+    billing::{self, RunTerms, collect::CollectionRun},
+    id::InvoiceId,
+    payment::Collecting,
     storage::{PutOutcome, Storage, StorageError},
     test_clock::{BillingClock, ClockScope, Present, TestClock},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
 };
 use tokio::sync::watch;
 
@@ -12,7 +18,10 @@ use tokio::sync::watch;
 pub(super) struct Clockwork<'a, S: ?Sized> {
     pub(super) storage: &'a S,
     pub(super) clock: &'a BillingClock,
-    pub(super) config: JobsConfig,
+    pub(super) terms: RunTerms,
+    pub(super) collecting: &'a Collecting,
+    /// Invoices of which it was told that they cannot be collected.
+    pub(super) uncollectable: &'a Mutex<BTreeSet<InvoiceId>>,
     pub(super) holder: &'a str,
     pub(super) stop: &'a watch::Receiver<bool>,
 }
@@ -26,8 +35,8 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
         Ok(())
     }
 
-    /// Does what is due where the clock stands, and steps on, until it has arrived or something has to wait for agents: then
-    /// time waits, too.
+    /// Does what is due where the clock stands, and steps on, until it has arrived or something has to wait, for agents or for
+    /// the answer of a gateway: then time waits, too.
     async fn go_on(&self, mut clock: TestClock) -> Result<(), StorageError> {
         loop {
             self.clock.follow(&clock);
@@ -54,15 +63,31 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
     /// Does everything that falls due by itself; tells whether some of it has to wait.
     async fn work(&self, present: &Present) -> Result<bool, StorageError> {
         reservations::end_overdue(self.storage, present).await?;
-        let wait = self.config.completeness_wait;
-        let machine = self.clock.machine();
-        let closing = billing::close_due_at(self.storage, present, machine, wait, self.holder);
-        let report = closing.await?;
+        let (machine, terms) = (self.clock.machine(), self.terms);
+        let closing = billing::close_due_at(self.storage, present, machine, terms, self.holder);
+        let closed = closing.await?;
+        note(&closed);
         // Of the period that begins now, while it is now.
         alerts::look_now(self.storage, self.clock).await?;
-        let waits = report.waiting_count > 0 || report.leased_elsewhere;
-        note(&report);
-        Ok(waits)
+        // After billing: what was issued just now may be due at once.
+        let collection = CollectionRun {
+            storage: self.storage,
+            present,
+            machine,
+            collecting: self.collecting,
+            holder: self.holder,
+            is_stopped: &|| *self.stop.borrow(),
+        };
+        let collected = collection.run().await?;
+        let told = self.uncollectable.lock();
+        collection::note(
+            &collected,
+            &mut told.unwrap_or_else(PoisonError::into_inner),
+        );
+        Ok(closed.waiting_count > 0
+            || closed.leased_elsewhere
+            || collected.unanswered.is_some()
+            || collected.leased_elsewhere)
     }
 }
 

@@ -5,7 +5,7 @@ use submeter_common::time::Timestamp;
 
 use super::StorageError;
 use crate::billing::Invoice;
-use crate::id::{InvoiceId, PaymentId, SubscriptionId};
+use crate::id::{InvoiceId, PaymentId, SubscriptionId, TestClockId};
 use crate::payment::Payment;
 
 /// Keeps payments. They are written with the invoice that they change.
@@ -17,10 +17,14 @@ pub trait PaymentStore: Send + Sync + 'static {
     /// Returns the payments of an invoice, oldest first.
     async fn payments(&self, invoice: &InvoiceId) -> Result<Vec<Payment>, StorageError>;
 
-    /// Returns up to `limit` owed invoices whose next payment was to be asked for by `until`, the longest waiting first.
+    /// Returns up to `limit` owed invoices of those who live by the test clock `timeline` (by none of their own, when it is
+    /// `None`) that were to be collected by `until`, the longest waiting first. `after` continues behind an entry of the
+    /// answer before.
     async fn collectable(
         &self,
+        timeline: Option<&TestClockId>,
         until: Timestamp,
+        after: Option<&CollectionCursor>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StorageError>;
 
@@ -29,4 +33,13 @@ pub trait PaymentStore: Send + Sync + 'static {
         &self,
         subscription: &SubscriptionId,
     ) -> Result<Option<Timestamp>, StorageError>;
+}
+
+/// Names a place in the list of what is to be collected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectionCursor {
+    /// When the last returned invoice was to be collected.
+    pub at: Timestamp,
+    /// The last returned invoice.
+    pub invoice_id: InvoiceId,
 }

@@ -20,17 +20,17 @@ async fn start(directory: TempDir) -> Running {
     Running::start_with(directory, clock, |config| config.api.mode = Mode::Test).await
 }
 
-async fn clock(api: &Api, body: Value) -> String {
+pub(crate) async fn clock(api: &Api, body: Value) -> String {
     api.create("/v1/test-clocks", body, "test_clock_id").await
 }
 
-async fn advance(api: &Api, id: &str, to: &str) -> Value {
+pub(crate) async fn advance(api: &Api, id: &str, to: &str) -> Value {
     let path = format!("/v1/test-clocks/{id}/advance");
     api.post(&path, json!({"frozen_time": to})).await
 }
 
 /// Waits until a clock is `ready`.
-async fn arrived(api: &Api, id: &str) -> Value {
+pub(crate) async fn arrived(api: &Api, id: &str) -> Value {
     for _ in 0..1500 {
         let clock = api.fetch(&format!("/v1/test-clocks/{id}")).await;
         if clock["status"] == "ready" {

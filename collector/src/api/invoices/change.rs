@@ -1,4 +1,4 @@
-//! What may happen to an issued invoice: `POST /v1/invoices/{id}/pay`, `…/void`, `…/credit-notes`.
+//! What may happen to an issued invoice: `POST /v1/invoices/{id}/pay`, `…/collect`, `…/void`, `…/credit-notes`.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,13 +14,12 @@ use super::super::credit_notes::CreditNoteReply;
 use super::super::error::ApiError;
 use super::super::field::{check_name, check_text};
 use super::super::state::ApiState;
-use super::found;
 use super::reply::InvoiceReply;
+use super::{found, shown};
 use crate::auth::ApiKey;
 use crate::billing::change::{self, CreditRequest, CreditedAmount};
 use crate::billing::{Invoice, InvoiceChange};
 use crate::id::{CreditNoteId, PaymentId};
-use crate::payment::Payment;
 use crate::storage::{AuditEntry, ChangeOutcome};
 
 /// Money that was received.
@@ -78,7 +77,7 @@ pub(in super::super) async fn pay(
     if let Some(receipt) = &request.idempotency_key {
         let payment = PaymentId::derived(&[invoice.invoice_id.as_str(), "hand", receipt]);
         if state.storage.payment(&payment).await?.is_some() {
-            return Ok(Json(invoice.into()));
+            return shown(&state, invoice).await.map(Json);
         }
     }
     let receipt = request.idempotency_key.unwrap_or_else(fresh_key);
@@ -92,7 +91,8 @@ pub(in super::super) async fn pay(
         json!({"amount": request.amount}),
     );
     write(&state, change.by(entry)).await?;
-    Ok(Json(found(&state, &id).await?.into()))
+    let invoice = found(&state, &id).await?;
+    shown(&state, invoice).await.map(Json)
 }
 
 /// `POST /v1/invoices/{id}/void`: withdraws it; its number stays taken.
@@ -107,13 +107,13 @@ pub(in super::super) async fn void(
     }
     let invoice = found(&state, &id).await?;
     let state = state.in_time_of(invoice.customer_id.as_str()).await?;
-    let open = open_payment(&state, &invoice).await?;
     let now = state.now();
-    let change = change::void(&invoice, open.as_ref(), now)?;
+    let change = change::void(&invoice, now)?;
     let detail = json!({"reason": request.reason});
     let entry = entry(&key, "invoice.voided", &invoice, now, detail);
     write(&state, change.by(entry)).await?;
-    Ok(Json(found(&state, &id).await?.into()))
+    let invoice = found(&state, &id).await?;
+    shown(&state, invoice).await.map(Json)
 }
 
 /// `POST /v1/invoices/{id}/credit-notes`: takes back some of it, or all that is left.
@@ -145,13 +145,33 @@ pub(in super::super) async fn credit(
         lines,
         key: request.idempotency_key.unwrap_or_else(fresh_key),
     };
-    let open = open_payment(&state, &invoice).await?;
     let now = state.now();
-    let change = change::credit(&invoice, wanted, open.as_ref(), now)?;
+    let change = change::credit(&invoice, wanted, now)?;
     let entry = entry(&key, "invoice.credited", &invoice, now, json!({}));
     let note = write(&state, change.by(entry)).await?;
     let note = note.ok_or_else(|| ApiError::internal("a credit note was not issued"))?;
     Ok((StatusCode::CREATED, Json((*note).into())))
+}
+
+/// `POST /v1/invoices/{id}/collect`: asks for what is due now, whatever was planned.
+pub(in super::super) async fn collect(
+    State(state): State<ApiState>,
+    Caller(key): Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<InvoiceReply>), ApiError> {
+    let invoice = found(&state, &id).await?;
+    if state.collecting.gateway.is_none() {
+        let message = "nobody can be asked for payments: set payment_gateway, or book what was received (POST /v1/invoices/{id}/pay)";
+        return Err(ApiError::conflict("NO_PAYMENT_GATEWAY", message));
+    }
+    let state = state.in_time_of(invoice.customer_id.as_str()).await?;
+    let now = state.now();
+    let change = change::collect_at(&invoice, now)?;
+    let entry = entry(&key, "invoice.collected", &invoice, now, json!({}));
+    write(&state, change.by(entry)).await?;
+    let invoice = found(&state, &id).await?;
+    let invoice = shown(&state, invoice).await?;
+    Ok((StatusCode::ACCEPTED, Json(invoice)))
 }
 
 async fn write(
@@ -162,13 +182,6 @@ async fn write(
     match state.storage.change_invoice(change).await? {
         ChangeOutcome::Changed(note) => Ok(note),
         ChangeOutcome::Stale => Err(ApiError::concurrent_change("invoice", id.as_str())),
-    }
-}
-
-async fn open_payment(state: &ApiState, invoice: &Invoice) -> Result<Option<Payment>, ApiError> {
-    match &invoice.collection.open_payment {
-        Some(id) => Ok(state.storage.payment(id).await?),
-        None => Ok(None),
     }
 }
 

@@ -10,8 +10,8 @@ use super::super::error::ApiError;
 use super::super::query::Query;
 use super::super::reply::SourceReply;
 use super::super::state::ApiState;
-use super::found;
 use super::reply::{InvoiceReply, LineReply};
+use super::{found, shown};
 use crate::billing::explain::{self, FrameRange, LineExplanation, UsageDay, UsageHour};
 use crate::credits::Grant;
 use crate::money::Decimal;
@@ -132,7 +132,7 @@ pub(in super::super) async fn explain(
     }
     let lines = explain::explain(&*state.storage, &invoice, wanted).await?;
     Ok(Json(ExplanationReply {
-        invoice: invoice.into(),
+        invoice: shown(&state, invoice).await?,
         lines: lines.into_iter().map(ExplainedLine::from).collect(),
     }))
 }

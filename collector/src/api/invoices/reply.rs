@@ -9,8 +9,9 @@ use super::super::reply::{BUSINESS_ID, SourceReply};
 use crate::billing::{
     BlockedDraft, CreditUse, Invoice, InvoiceId, InvoiceLine, InvoiceStatus, LineKind,
 };
-use crate::id::{EntitlementId, GrantId, ProductId, SubscriptionId};
+use crate::id::{EntitlementId, GrantId, PaymentId, ProductId, SubscriptionId};
 use crate::money::{Currency, Decimal, Money};
+use crate::payment::Payment;
 use crate::rating::Derivation;
 
 /// An invoice in replies.
@@ -26,6 +27,8 @@ pub(in super::super) struct InvoiceReply {
     period: Option<PeriodReply>,
     closes_period: Option<u32>,
     issued_at: Timestamp,
+    /// When it is to be paid.
+    due_at: Timestamp,
     currency: Currency,
     /// Minor units.
     total: i64,
@@ -33,7 +36,7 @@ pub(in super::super) struct InvoiceReply {
     total_text: String,
     /// Minor units received.
     amount_paid: i64,
-    /// What the customer's wallet paid when it was issued.
+    /// What the customer's wallet paid, when it was issued or since.
     amount_from_wallet: i64,
     /// Minor units taken back by credit notes.
     amount_credited: i64,
@@ -43,8 +46,14 @@ pub(in super::super) struct InvoiceReply {
     closed_at: Option<Timestamp>,
     /// Since when it should have been paid.
     past_due_since: Option<Timestamp>,
+    /// Payments asked for so far.
+    attempts: u32,
+    /// The payment that has no answer yet.
+    open_payment: Option<PaymentId>,
     /// When a payment is asked for next.
     next_attempt_at: Option<Timestamp>,
+    /// What was asked for or received, oldest first.
+    payments: Vec<Payment>,
     complete: bool,
     missing_agents: Vec<AgentId>,
     lines: Vec<LineReply>,
@@ -200,8 +209,9 @@ impl From<InvoiceLine> for LineReply {
     }
 }
 
-impl From<Invoice> for InvoiceReply {
-    fn from(invoice: Invoice) -> Self {
+impl InvoiceReply {
+    /// Writes an invoice with what was asked for or received for it.
+    pub(super) fn new(invoice: Invoice, payments: Vec<Payment>) -> Self {
         let total = Money {
             minor: invoice.total,
             currency: invoice.currency,
@@ -209,12 +219,15 @@ impl From<Invoice> for InvoiceReply {
         Self {
             total_text: total.to_string(),
             amount_paid: invoice.collection.paid,
-            amount_from_wallet: invoice.wallet_applied,
+            amount_from_wallet: invoice.from_wallet(),
             amount_credited: invoice.credited(),
             amount_due: invoice.amount_due(),
             closed_at: invoice.collection.closed_at,
             past_due_since: invoice.collection.past_due_since,
+            attempts: invoice.collection.attempts,
             next_attempt_at: invoice.collection.next_attempt_at,
+            open_payment: invoice.collection.open_payment,
+            payments,
             invoice_id: invoice.invoice_id,
             business_id: BUSINESS_ID,
             number: invoice.number,
@@ -225,6 +238,7 @@ impl From<Invoice> for InvoiceReply {
             period: invoice.period.map(PeriodReply::from),
             closes_period: invoice.closes_period,
             issued_at: invoice.issued_at,
+            due_at: invoice.due_at,
             currency: invoice.currency,
             total: invoice.total,
             complete: invoice.complete,

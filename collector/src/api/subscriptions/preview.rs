@@ -158,7 +158,7 @@ impl ChangePreview {
         invoice: NewInvoice,
     ) -> Result<Self, ApiError> {
         let immediate_charge = Charge::new(&after, effective_at, invoice)?;
-        let new_plan = SubscriptionReply::new(after, customer, Some(details), effective_at)?;
+        let new_plan = SubscriptionReply::new(after, customer, Some(details), None, effective_at)?;
         Ok(Self {
             immediate_charge,
             new_plan,

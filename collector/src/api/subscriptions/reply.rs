@@ -176,16 +176,17 @@ struct CreditCart {
 }
 
 impl SubscriptionReply {
-    /// Writes a subscription as of `now`, with its customer as it is.
+    /// Writes a subscription as of `now`, with its customer as it is, and since when an invoice of it should have been paid.
     pub(super) fn new(
         subscription: Subscription,
         customer: Customer,
         details: Option<Details>,
+        past_due_since: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Self, ApiError> {
         let subscription = subscription.as_of(now).map_err(ApiError::internal)?;
         let recurring_pre_tax_amount = recurring_amount(&subscription)?;
-        let standing = Standing::of(&subscription, now);
+        let standing = Standing::of(&subscription, past_due_since, now);
         let price = subscription.plan.price.usage_based();
         Ok(Self {
             brand_id: BRAND_ID,

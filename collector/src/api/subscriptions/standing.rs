@@ -17,7 +17,9 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// What a reply says beside the plan.
 #[derive(Serialize)]
 pub(super) struct Standing {
-    status: SubscriptionStatus,
+    status: &'static str,
+    /// Since when an invoice should have been paid.
+    past_due_since: Option<Timestamp>,
     previous_billing_date: Timestamp,
     next_billing_date: Timestamp,
     expires_at: Timestamp,
@@ -49,17 +51,24 @@ struct ScheduledChange {
 
 impl Standing {
     /// Says where a subscription stands that is as of `now`.
-    pub(super) fn of(subscription: &Subscription, now: Timestamp) -> Self {
+    pub(super) fn of(
+        subscription: &Subscription,
+        past_due_since: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
         let period = subscription.current_period;
         let cycle = subscription.plans().rev().find_map(Plan::cycle);
         let cancellation = subscription.cancellation.as_ref();
         let is_cancelled = subscription.is_cancelled(now);
         Self {
-            status: if is_cancelled {
-                SubscriptionStatus::Cancelled
-            } else {
-                subscription.status
+            status: match subscription.status {
+                _ if is_cancelled => "cancelled",
+                SubscriptionStatus::Active if past_due_since.is_some() => "past_due",
+                SubscriptionStatus::Active => "active",
+                SubscriptionStatus::Expired => "expired",
+                SubscriptionStatus::Cancelled => "cancelled",
             },
+            past_due_since,
             previous_billing_date: period.start,
             next_billing_date: period.end,
             expires_at: subscription.ends_at(),

@@ -12,7 +12,7 @@ use super::super::state::ApiState;
 use super::preview::unused_time;
 use super::reply::SubscriptionReply;
 use super::request::AddressRequest;
-use super::{customer_of, details_of, find, write};
+use super::{customer_of, details_of, find, past_due_since, write};
 use crate::metadata::Metadata;
 use crate::subscription::change::{CancelRequest, Effective, cancel, keep};
 use crate::subscription::{Subscription, messages};
@@ -198,10 +198,12 @@ pub(in super::super) async fn update(
     }
     let customer = customer_of(&state, &after).await?;
     let details = details_of(&state, &after, now).await?;
+    let past_due = past_due_since(&state, &after).await?;
     Ok(Json(SubscriptionReply::new(
         after,
         customer,
         Some(details),
+        past_due,
         now,
     )?))
 }

@@ -1,11 +1,10 @@
 //! Taking back some of an issued invoice by a credit note.
 
-use super::{ChangeError, InvoiceChange, cancelled};
+use super::{ChangeError, InvoiceChange, expect_settled};
 use crate::{
     billing::{CreditedLine, Invoice, InvoiceStatus, NewCreditNote},
     bookkeeping::Book,
     id::CreditNoteId,
-    payment::Payment,
 };
 use std::collections::BTreeMap;
 use submeter_common::Timestamp;
@@ -30,14 +29,13 @@ pub struct CreditedAmount {
     pub amount: i64,
 }
 
-/// Takes back what `request` says of `invoice`; `open` is the payment that it waits for.
+/// Takes back what `request` says of `invoice`.
 ///
 /// # Errors
-/// When the invoice was withdrawn, or a line has less left.
+/// When the invoice was withdrawn, a line has less left, or a payment is under way.
 pub fn credit(
     invoice: &Invoice,
     request: CreditRequest,
-    open: Option<&Payment>,
     at: Timestamp,
 ) -> Result<InvoiceChange, ChangeError> {
     if invoice.status == InvoiceStatus::Void {
@@ -46,6 +44,7 @@ pub fn credit(
             expected: "there is nothing to take back of it",
         });
     }
+    expect_settled(invoice)?;
     let lines = match request.lines {
         Some(lines) => chosen(invoice, &lines)?,
         None => all_that_is_left(invoice),
@@ -82,12 +81,6 @@ pub fn credit(
     book.credited(&note.credit_note_id, total, note.currency);
     change.transfers = book.into_transfers();
     change.credit_note = Some(note);
-    // A payment that is under way is over another amount now: the next one asks for what is left.
-    change.payment = cancelled(open, at);
-    if change.payment.is_some() {
-        change.after.collection.open_payment = None;
-        change.after.collection.next_attempt_at = Some(at);
-    }
     Ok(change.close_if_settled(at))
 }
 

@@ -1,18 +1,19 @@
-//! Getting paid: by hand, or by a gateway that is asked and answers now or later.
+//! Money that comes in without anybody being asked: received by hand, or out of the customer's wallet.
 
-use super::{ChangeError, InvoiceChange, PaymentChange};
+use super::{ChangeError, InvoiceChange, PaymentChange, expect_settled, owed};
 use crate::{
-    billing::{Invoice, InvoiceStatus, messages},
-    bookkeeping::Book,
+    billing::{Invoice, messages},
+    bookkeeping::{Book, wallet},
     id::PaymentId,
-    payment::{Payment, PaymentStatus},
+    ledger::Books,
+    payment::{BY_HAND, Payment, PaymentStatus},
 };
 use submeter_common::Timestamp;
 
 /// Takes money that was received by hand: `amount`, or all that is due. `key` names the receipt.
 ///
 /// # Errors
-/// When nothing is owed, or less than `amount`.
+/// When nothing is owed, or less than `amount`, or a payment is under way.
 pub fn receive(
     invoice: &Invoice,
     amount: Option<i64>,
@@ -21,6 +22,7 @@ pub fn receive(
     at: Timestamp,
 ) -> Result<InvoiceChange, ChangeError> {
     let due = owed(invoice)?;
+    expect_settled(invoice)?;
     let amount = amount.unwrap_or(due);
     if !(1..=due).contains(&amount) {
         let message = format!("expected 1 to {due}, what is due in minor units, found {amount}");
@@ -28,139 +30,45 @@ pub fn receive(
     }
     let payment = Payment {
         payment_id: PaymentId::derived(&[invoice.invoice_id.as_str(), "hand", key]),
+        invoice_id: invoice.invoice_id.clone(),
+        customer_id: invoice.customer_id.clone(),
+        subscription_id: invoice.subscription_id.clone(),
         amount,
-        gateway: "manual".to_owned(),
+        currency: invoice.currency,
+        gateway: BY_HAND.to_owned(),
+        attempt: 0,
         status: PaymentStatus::Succeeded,
+        failure: None,
         reference,
+        asked: 0,
+        requested_at: at,
         answered_at: Some(at),
-        ..asked_for(invoice, at)
     };
     Ok(received(invoice, None, payment, at))
 }
 
-/// Asks `gateway` for what is due, as the next try; it is asked again at `again_at` while it has not answered.
-///
-/// # Errors
-/// When nothing is owed.
-pub fn ask(
-    invoice: &Invoice,
-    gateway: &str,
-    at: Timestamp,
-    again_at: Timestamp,
-) -> Result<InvoiceChange, ChangeError> {
-    let amount = owed(invoice)?;
-    let attempt = invoice.collection.attempts.saturating_add(1);
-    let cause = [invoice.invoice_id.as_str(), "try", &attempt.to_string()];
-    let payment = Payment {
-        payment_id: PaymentId::derived(&cause),
-        amount,
-        gateway: gateway.to_owned(),
-        attempt,
-        asked: 1,
-        ..asked_for(invoice, at)
-    };
-    let mut change = InvoiceChange::of(invoice);
-    let collection = &mut change.after.collection;
-    collection.attempts = attempt;
-    collection.open_payment = Some(payment.payment_id.clone());
-    collection.next_attempt_at = Some(again_at);
-    change.payment = Some(PaymentChange {
-        before: None,
-        after: payment,
-    });
-    Ok(change)
-}
-
-/// Notes that a pending payment is to be asked about again at `again_at`.
+/// Lets the customer's wallet pay what it can of what is due; none when it is empty. `books` are the customer's as they were
+/// read before: when they change meanwhile, the change is stale.
 #[must_use]
-pub fn recheck(invoice: &Invoice, payment: &Payment, again_at: Timestamp) -> InvoiceChange {
-    let mut change = InvoiceChange::of(invoice);
-    change.after.collection.next_attempt_at = Some(again_at);
-    let after = Payment {
-        asked: payment.asked.saturating_add(1),
-        ..payment.clone()
-    };
-    change.payment = Some(PaymentChange {
-        before: Some(payment.clone()),
-        after,
-    });
-    change
-}
-
-/// Takes the word that `payment` succeeded. Money is money: it is booked even for an invoice that is not owed any more, in
-/// the customer's favour.
-///
-/// # Errors
-/// When it was answered otherwise before.
-pub fn succeed(
-    invoice: &Invoice,
-    payment: &Payment,
-    reference: Option<String>,
-    at: Timestamp,
-) -> Result<InvoiceChange, ChangeError> {
-    match payment.status {
-        PaymentStatus::Pending | PaymentStatus::Cancelled => {}
-        PaymentStatus::Failed => return Err(ChangeError::Answered("failed")),
-        PaymentStatus::Succeeded => return Err(ChangeError::Answered("succeeded")),
+pub fn pay_from_wallet(invoice: &Invoice, books: &Books, at: Timestamp) -> Option<InvoiceChange> {
+    let paid = invoice
+        .amount_due()
+        .min(wallet::balance(books, invoice.currency));
+    if paid <= 0 || invoice.collection.open_payment.is_some() {
+        return None;
     }
-    let after = Payment {
-        status: PaymentStatus::Succeeded,
-        reference,
-        answered_at: Some(at),
-        ..payment.clone()
-    };
-    Ok(received(invoice, Some(payment.clone()), after, at))
-}
-
-/// Takes the word that `payment` was refused; the next try is at `next_attempt_at`, or never. The invoice is past due now.
-///
-/// # Errors
-/// When it was answered otherwise before.
-pub fn fail(
-    invoice: &Invoice,
-    payment: &Payment,
-    failure: String,
-    next_attempt_at: Option<Timestamp>,
-    at: Timestamp,
-) -> Result<InvoiceChange, ChangeError> {
-    match payment.status {
-        PaymentStatus::Pending | PaymentStatus::Cancelled => {}
-        PaymentStatus::Failed => return Err(ChangeError::Answered("failed")),
-        PaymentStatus::Succeeded => return Err(ChangeError::Answered("succeeded")),
-    }
-    let after = Payment {
-        status: PaymentStatus::Failed,
-        failure: Some(failure),
-        answered_at: Some(at),
-        ..payment.clone()
-    };
     let mut change = InvoiceChange::of(invoice);
-    if invoice.collection.open_payment.as_ref() == Some(&payment.payment_id) {
-        let collection = &mut change.after.collection;
-        collection.open_payment = None;
-        collection.next_attempt_at = next_attempt_at;
-        collection.past_due_since.get_or_insert(at);
-    }
-    let message = messages::payment_failed(&change.after, &after, at);
-    change.messages.push(message);
-    change.payment = Some(PaymentChange {
-        before: Some(payment.clone()),
-        after,
-    });
-    Ok(change)
+    let before = invoice.collection.from_wallet;
+    let mut book = Book::new(invoice.customer_id.clone(), at);
+    book.wallet_applied_later(&invoice.invoice_id, before, paid, invoice.currency);
+    change.transfers = book.into_transfers();
+    change.expected_entries = Some(books.entries);
+    change.after.collection.from_wallet = before.saturating_add(paid);
+    Some(change.close_if_settled(at))
 }
 
-/// Notes that an invoice that is paid by hand should have been paid by now.
-#[must_use]
-pub fn overdue(invoice: &Invoice, at: Timestamp) -> InvoiceChange {
-    let mut change = InvoiceChange::of(invoice);
-    let collection = &mut change.after.collection;
-    collection.next_attempt_at = None;
-    collection.past_due_since.get_or_insert(at);
-    change
-}
-
-fn received(
+/// Books a payment's money.
+pub(super) fn received(
     invoice: &Invoice,
     before: Option<Payment>,
     payment: Payment,
@@ -183,33 +91,4 @@ fn received(
         after: payment,
     });
     change.close_if_settled(at)
-}
-
-fn owed(invoice: &Invoice) -> Result<i64, ChangeError> {
-    match invoice.status {
-        InvoiceStatus::Issued => Ok(invoice.amount_due()),
-        status => Err(ChangeError::Status {
-            status,
-            expected: "nothing is owed on it",
-        }),
-    }
-}
-
-fn asked_for(invoice: &Invoice, at: Timestamp) -> Payment {
-    Payment {
-        payment_id: PaymentId::derived(&[invoice.invoice_id.as_str()]),
-        invoice_id: invoice.invoice_id.clone(),
-        customer_id: invoice.customer_id.clone(),
-        subscription_id: invoice.subscription_id.clone(),
-        amount: 0,
-        currency: invoice.currency,
-        gateway: String::new(),
-        attempt: 0,
-        status: PaymentStatus::Pending,
-        failure: None,
-        reference: None,
-        asked: 0,
-        requested_at: at,
-        answered_at: None,
-    }
 }

@@ -3,23 +3,18 @@
 //! What it billed counts as billed: late usage of its periods is adjusted against it, and its credits stay burned. Whoever
 //! wants the usage charged otherwise issues a credit note instead and lets the next invoice correct it.
 
-use super::{ChangeError, InvoiceChange, cancelled};
+use super::{ChangeError, InvoiceChange, expect_settled};
 use crate::{
     billing::{Invoice, InvoiceStatus, messages},
     bookkeeping::Book,
-    payment::Payment,
 };
 use submeter_common::Timestamp;
 
-/// Withdraws `invoice`; `open` is the payment that it waits for.
+/// Withdraws `invoice`.
 ///
 /// # Errors
-/// When it is not owed, or money came in for it.
-pub fn void(
-    invoice: &Invoice,
-    open: Option<&Payment>,
-    at: Timestamp,
-) -> Result<InvoiceChange, ChangeError> {
+/// When it is not owed, money came in for it, or a payment is under way.
+pub fn void(invoice: &Invoice, at: Timestamp) -> Result<InvoiceChange, ChangeError> {
     if invoice.status != InvoiceStatus::Issued {
         return Err(ChangeError::Status {
             status: invoice.status,
@@ -29,15 +24,15 @@ pub fn void(
     if invoice.collection.paid > 0 {
         return Err(ChangeError::PartlyPaid(invoice.collection.paid));
     }
+    expect_settled(invoice)?;
     let mut change = InvoiceChange::of(invoice);
     let mut book = Book::new(invoice.customer_id.clone(), at);
     // What the wallet paid goes back into it.
-    let back = invoice.wallet_applied;
+    let back = invoice.from_wallet();
     let claim = invoice.receivable().saturating_add(back);
     book.withdrawn(&invoice.invoice_id, claim, invoice.currency);
     book.wallet_returned(&invoice.invoice_id, back, invoice.currency);
     change.transfers = book.into_transfers();
-    change.payment = cancelled(open, at);
     change.after.status = InvoiceStatus::Void;
     change.after.close(at);
     change.messages.push(messages::voided(&change.after, at));

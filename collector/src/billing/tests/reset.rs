@@ -231,7 +231,7 @@ async fn a_wallet_pays_for_invoices_before_anybody_is_asked() {
     let books = world.store().books(&customer()).await.unwrap();
     assert_eq!(wallet::balance(&books, Currency::USD), 0);
     // A withdrawn invoice gives back what the wallet paid for it.
-    let change = crate::billing::change::void(&invoices[1], None, at("2025-03-02")).unwrap();
+    let change = crate::billing::change::void(&invoices[1], at("2025-03-02")).unwrap();
     let _ = crate::storage::InvoiceStore::change_invoice(world.store(), change)
         .await
         .unwrap();

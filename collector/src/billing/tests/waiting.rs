@@ -1,12 +1,12 @@
 //! When a period is closed: complete, overdue, after a crash, beside one that cannot be billed.
 
-use super::world::{WAIT, World, at, per_unit};
+use super::world::{WAIT, World, at, by_hand, per_unit};
 use crate::{
     billing::{BillingError, close, gather},
     jobs::{self, JobsConfig},
     storage::{InvoiceStore, SettleOutcome},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use submeter_common::AggregationKind::Sum;
 
 /// A job that has not done its work by then never will.
@@ -102,10 +102,13 @@ async fn the_job_closes_what_is_due_until_it_is_told_to_stop() {
         billing_interval: std::time::Duration::from_millis(1),
         completeness_wait: WAIT,
         agent_silent_after: WAIT,
+        ..JobsConfig::default()
     };
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let clock = world.billing_clock(None);
-    let job = tokio::spawn(jobs::run(world.shared_store(), clock, config, stopped));
+    let collecting = Arc::new(by_hand());
+    let store = world.shared_store();
+    let job = tokio::spawn(jobs::run(store, clock, config, collecting, stopped));
     world.deliver("2025-02-01", &[]).await;
     world.clock.set(at("2025-02-01"));
     let issued = async {

@@ -10,6 +10,7 @@ use crate::{
     ledger::Transfer,
     merge::FrameOutcome,
     money::{Currency, Decimal},
+    payment::{Collecting, Exhausted, Terms},
     rating::Tariff,
     storage::{
         AgentStore, CatalogStore, CreateOutcome, EntryFilter, IncomingFrame, InvoiceFilter,
@@ -45,6 +46,21 @@ pub(super) fn decimal(text: &str) -> Decimal {
 
 pub(super) fn customer() -> CustomerId {
     CustomerId::new("cus_1").unwrap()
+}
+
+/// Collecting without anybody to ask: invoices are due at once, and past due.
+pub(super) fn by_hand() -> Collecting {
+    Collecting {
+        gateway: None,
+        terms: Terms {
+            due_after: Duration::ZERO,
+            retries: vec![Duration::from_secs(86_400), Duration::from_secs(3 * 86_400)],
+            exhausted: Exhausted::PastDue,
+            recheck_after: Duration::from_secs(60),
+            answer_within: Duration::from_secs(3 * 86_400),
+        },
+        concurrency: 4,
+    }
 }
 
 /// One agent of the test, as far as the collector can tell.

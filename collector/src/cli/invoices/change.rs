@@ -1,4 +1,4 @@
-//! `invoices pay|void|credit`: what may happen to an issued invoice.
+//! `invoices pay|collect|void|credit`: what may happen to an issued invoice.
 
 use clap::Args;
 use reqwest::Method;
@@ -14,6 +14,13 @@ pub(super) const PAY_EXAMPLES: &str = "\
 Examples:
   submeter-collector invoices pay inv_123 --reference 'wire 17'
   submeter-collector invoices pay inv_123 --amount 5000 --idempotency-key wire-17
+
+Exit codes: 0 done, 1 refused or the collector was not reached.";
+
+/// Examples of the command.
+pub(super) const COLLECT_EXAMPLES: &str = "\
+Examples:
+  submeter-collector invoices collect inv_123
 
 Exit codes: 0 done, 1 refused or the collector was not reached.";
 
@@ -45,6 +52,14 @@ pub(in super::super) struct PayArgs {
     /// The same key is the same receipt, and is booked once.
     #[arg(long)]
     idempotency_key: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in super::super) struct CollectArgs {
+    /// The invoice's id, as `invoices list` shows it.
+    invoice_id: String,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -85,6 +100,12 @@ impl PayArgs {
             "idempotency_key": self.idempotency_key,
         });
         act(&self.client, &self.invoice_id, "pay", &body)
+    }
+}
+
+impl CollectArgs {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        act(&self.client, &self.invoice_id, "collect", &json!({}))
     }
 }
 

@@ -1,14 +1,16 @@
 //! A change to an issued invoice: payment, credit note or withdrawal, in one write.
 
 use ::rocksdb::Direction;
-use submeter_common::time::Timestamp;
 
-use super::database::{Database, Family};
+use super::database::Database;
 use super::key::{Index, Key, Kind};
 use super::ledger;
+use super::subscription;
 use super::transaction::Transaction;
 use crate::billing::number::Series;
-use crate::billing::{CreditNote, Invoice, InvoiceChange, NewCreditNote, PaymentChange, messages};
+use crate::billing::{
+    CreditNote, Invoice, InvoiceChange, NewCreditNote, PaymentChange, SubscriptionChange, messages,
+};
 use crate::bookkeeping::{Posting, consistency::MoneyShown};
 use crate::id::SubscriptionId;
 use crate::money::Decimal;
@@ -37,10 +39,15 @@ pub(super) fn change(
     {
         return Ok(ChangeOutcome::Stale);
     }
+    if let Some(subscription) = &change.subscription
+        && !put_subscription(&mut write, subscription)?
+    {
+        return Ok(ChangeOutcome::Stale);
+    }
     write.put_document(Kind::Invoice, id, after)?;
     move_collection(&mut write, before, after);
-    move_past_due(&mut write, before, after)?;
     let posting = Posting {
+        expected_entries: change.expected_entries,
         transfers: change.transfers,
         messages: change.messages,
         ..Posting::empty(after.customer_id.clone())
@@ -48,6 +55,8 @@ pub(super) fn change(
     if ledger::post(&mut write, posting, Some(&money_shown(before, after)))? == PostOutcome::Stale {
         return Ok(ChangeOutcome::Stale);
     }
+    // What became of the invoice is told before what that means for its subscription.
+    move_past_due(&mut write, before, after)?;
     let note = change.credit_note.clone();
     let note = note.map(|note| issue(&mut write, note)).transpose()?;
     if let Some(entry) = change.audit {
@@ -91,6 +100,24 @@ fn put_payment(
     Ok(true)
 }
 
+/// Puts the subscription that a change of its invoice ends. An end only cuts what is billed, so no meter is billed twice by it.
+fn put_subscription(
+    write: &mut Transaction<'_>,
+    SubscriptionChange { before, after }: &SubscriptionChange,
+) -> Result<bool, StorageError> {
+    let id = before.subscription_id.as_str();
+    if before.subscription_id != after.subscription_id || before.customer_id != after.customer_id {
+        return Err(StorageError::Refused(format!(
+            "a change of {id} into another one"
+        )));
+    }
+    if !write.is_stored(Kind::Subscription, id, before)? {
+        return Ok(false);
+    }
+    subscription::put(write, Some(before), after)?;
+    Ok(true)
+}
+
 fn move_collection(write: &mut Transaction<'_>, before: &Invoice, after: &Invoice) {
     let id = &after.invoice_id;
     let (was, is) = (
@@ -100,11 +127,12 @@ fn move_collection(write: &mut Transaction<'_>, before: &Invoice, after: &Invoic
     if was == is {
         return;
     }
+    let timeline = after.test_clock.as_ref();
     if let Some(at) = was {
-        write.delete_index(&Key::collection(at, id));
+        write.delete_index(&Key::collection(timeline, at, id));
     }
     if let Some(at) = is {
-        write.put_index(&Key::collection(at, id), id.as_str());
+        write.put_index(&Key::collection(timeline, at, id), id.as_str());
     }
 }
 
@@ -122,7 +150,7 @@ fn move_past_due(
         (None, Some(at)) => (Topic::SubscriptionPastDue, at),
         (Some(_), None) => {
             let at = after.collection.closed_at.unwrap_or(after.issued_at);
-            (Topic::SubscriptionRecovered, at)
+            (Topic::SubscriptionActive, at)
         }
         _ => return Ok(()),
     };
@@ -150,25 +178,6 @@ pub(super) fn past_due(
     let prefix = Key::of_index(Index::PastDue).text(subscription.as_str());
     database
         .indexed(Kind::Invoice, prefix.as_bytes(), Direction::Forward)
-        .collect()
-}
-
-/// Returns up to `limit` invoices whose next payment was to be asked for by `until`.
-pub(super) fn collectable(
-    database: &Database,
-    until: Timestamp,
-    limit: usize,
-) -> Result<Vec<Invoice>, StorageError> {
-    let last = Key::of_index(Index::Collection).time(until).into_bytes();
-    let prefix = Key::of_index(Index::Collection).into_bytes();
-    database
-        .walk(Family::Indexes, &prefix, Direction::Forward)
-        .take(limit)
-        .take_while(|entry| {
-            let is_due = |key: &[u8]| key.get(..last.len()).is_some_and(|time| time <= &last[..]);
-            entry.as_ref().map_or(true, |(key, _)| is_due(key))
-        })
-        .map(|entry| entry.and_then(|(_, id)| database.named_by(Kind::Invoice, &id)))
         .collect()
 }
 

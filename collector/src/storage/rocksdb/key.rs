@@ -85,9 +85,9 @@ pub(super) enum Index {
     CreditNotes = 16,
     /// invoice, order
     PaymentsOfInvoice = 17,
-    /// when the next payment is to be asked for, invoice
+    /// test clock or nothing, when it is to be collected, invoice
     Collection = 18,
-    /// subscription, invoice: an invoice of which a payment has failed
+    /// subscription, invoice: an invoice that should have been paid
     PastDue = 19,
     /// customer, order
     CreditNotesOfCustomer = 20,
@@ -113,6 +113,9 @@ pub(super) const COUNTERS: &[u8] = b"counters";
 
 /// Where it is kept when the collector served.
 pub(super) const SERVICE: &[u8] = b"service";
+
+/// Where it is kept how old the outbox's messages are.
+pub(super) const OUTBOX_AGES: &[u8] = b"outbox_ages";
 
 /// A key in the making.
 #[derive(Debug, Clone)]
@@ -185,8 +188,17 @@ impl Key {
         Self::of_index(Index::ReservationsDue).text(test_clock.map_or("", TestClockId::as_str))
     }
 
-    pub(super) fn collection(at: Timestamp, invoice: &InvoiceId) -> Vec<u8> {
-        Self::of_index(Index::Collection)
+    /// What is to be collected under a test clock, or under none, begins with this.
+    pub(super) fn collections(test_clock: Option<&TestClockId>) -> Self {
+        Self::of_index(Index::Collection).text(test_clock.map_or("", TestClockId::as_str))
+    }
+
+    pub(super) fn collection(
+        test_clock: Option<&TestClockId>,
+        at: Timestamp,
+        invoice: &InvoiceId,
+    ) -> Vec<u8> {
+        Self::collections(test_clock)
             .time(at)
             .last(invoice.as_str().as_bytes())
     }

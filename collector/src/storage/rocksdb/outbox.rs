@@ -1,7 +1,15 @@
 //! The outbox: numbered documents, appended with the write of their cause.
+//!
+//! A message does not say when it was written: its time is that of its cause, which may be told. So it is noted beside them up
+//! to which one there were at an instant of the machine's time, and by these notes they are dropped.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use ::rocksdb::{IteratorMode, ReadOptions};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use submeter_common::time::Timestamp;
 
 use super::RocksStore;
 use super::codec;
@@ -18,18 +26,78 @@ impl OutboxStore for RocksStore {
             .await
     }
 
-    async fn prune_messages(&self, through: u64) -> Result<(), StorageError> {
-        self.blocking(move |database| {
-            let mut write = Transaction::begin(database)?;
-            let documents = database.family(Family::Documents);
-            let first = Key::of_numbered(Kind::Message, 0);
-            write
-                .batch
-                .delete_range_cf(documents, first, place_behind(through));
-            write.commit()
-        })
-        .await
+    async fn prune_messages(
+        &self,
+        now: Timestamp,
+        retention: Duration,
+    ) -> Result<u64, StorageError> {
+        self.blocking(move |database| prune(database, now, retention))
+            .await
     }
+}
+
+/// Into how many steps the retention is cut: so many notes are kept at most.
+const AGE_STEPS: u32 = 24;
+
+/// How old the messages are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Ages {
+    /// Up to which message there were when, oldest first.
+    seen: VecDeque<Seen>,
+    /// The last message that was dropped.
+    pruned: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    at: Timestamp,
+    through: u64,
+}
+
+impl Ages {
+    /// Notes that there are messages up to `through` at `now`, when it is time to.
+    fn note(&mut self, through: u64, now: Timestamp, step: Duration) {
+        let is_new = self
+            .seen
+            .back()
+            .is_none_or(|last| last.through < through && last.at.saturating_add(step) <= now);
+        if is_new && through > self.pruned {
+            self.seen.push_back(Seen { at: now, through });
+        }
+    }
+
+    /// Forgets what is older than the retention; returns the last message of that.
+    fn expire(&mut self, now: Timestamp, retention: Duration) -> Option<u64> {
+        let mut last = None;
+        while let Some(seen) = self.seen.front()
+            && seen.at.saturating_add(retention) <= now
+        {
+            last = Some(seen.through);
+            self.seen.pop_front();
+        }
+        last
+    }
+}
+
+fn prune(database: &Database, now: Timestamp, retention: Duration) -> Result<u64, StorageError> {
+    let mut write = Transaction::begin(database)?;
+    let stored: Ages = database.meta(key::OUTBOX_AGES)?.unwrap_or_default();
+    let mut ages = stored.clone();
+    ages.note(write.last_message(), now, retention / AGE_STEPS);
+    if let Some(through) = ages.expire(now, retention) {
+        let documents = database.family(Family::Documents);
+        let (first, end) = (place_behind(stored.pruned), place_behind(through));
+        write.batch.delete_range_cf(documents, first, end);
+        ages.pruned = through;
+    }
+    if stored == ages {
+        return Ok(0);
+    }
+    let bytes = codec::encode_document(&ages)?;
+    let meta = database.family(Family::Meta);
+    write.batch.put_cf(meta, key::OUTBOX_AGES, bytes);
+    write.commit()?;
+    Ok(ages.pruned.saturating_sub(stored.pruned))
 }
 
 fn messages(database: &Database, after: u64, limit: usize) -> Result<Vec<Message>, StorageError> {

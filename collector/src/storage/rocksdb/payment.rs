@@ -6,11 +6,12 @@ use submeter_common::time::Timestamp;
 
 use super::RocksStore;
 use super::change;
-use super::key::{Index, Key, Kind};
+use super::database::{Database, Family};
+use super::key::{Index, Key, Kind, behind};
 use crate::billing::Invoice;
-use crate::id::{InvoiceId, PaymentId, SubscriptionId};
+use crate::id::{InvoiceId, PaymentId, SubscriptionId, TestClockId};
 use crate::payment::Payment;
-use crate::storage::{PaymentStore, StorageError};
+use crate::storage::{CollectionCursor, PaymentStore, StorageError};
 
 #[async_trait]
 impl PaymentStore for RocksStore {
@@ -32,10 +33,14 @@ impl PaymentStore for RocksStore {
 
     async fn collectable(
         &self,
+        timeline: Option<&TestClockId>,
         until: Timestamp,
+        after: Option<&CollectionCursor>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StorageError> {
-        self.blocking(move |database| change::collectable(database, until, limit))
+        let after = after.map(|cursor| Key::collection(timeline, cursor.at, &cursor.invoice_id));
+        let all = Key::collections(timeline);
+        self.blocking(move |database| collectable(database, all, until, after, limit))
             .await
     }
 
@@ -53,4 +58,23 @@ impl PaymentStore for RocksStore {
         })
         .await
     }
+}
+
+fn collectable(
+    database: &Database,
+    all: Key,
+    until: Timestamp,
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<Invoice>, StorageError> {
+    let start = after.map_or_else(
+        || all.as_bytes().to_vec(),
+        |key| [key.as_slice(), &[0]].concat(),
+    );
+    let bound = behind(all.time(until).as_bytes());
+    database
+        .walk_between(Family::Indexes, start, bound, Direction::Forward)
+        .take(limit)
+        .map(|entry| entry.and_then(|(_, id)| database.named_by(Kind::Invoice, &id)))
+        .collect()
 }

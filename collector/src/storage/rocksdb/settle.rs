@@ -166,7 +166,8 @@ fn issue(write: &mut Transaction<'_>, new: NewInvoice) -> Result<Box<Invoice>, S
     let id = invoice.invoice_id.as_str();
     write.put_document(Kind::Invoice, id, &invoice)?;
     if let Some(at) = invoice.collection.next_attempt_at {
-        write.put_index(&Key::collection(at, &invoice.invoice_id), id);
+        let timeline = invoice.test_clock.as_ref();
+        write.put_index(&Key::collection(timeline, at, &invoice.invoice_id), id);
     }
     write.put_message(messages::issued(&invoice))?;
     let order = write.next_order()?;

@@ -15,7 +15,7 @@ use super::database::{Database, Family};
 use super::key::{Index, Key, Kind, behind};
 use super::settle::{self, Staged};
 use super::transaction::Transaction;
-use crate::billing::Settlement;
+use crate::billing::{Invoice, Settlement};
 use crate::credits::Reservation;
 use crate::id::{SubscriptionId, TestClockId};
 use crate::outbox::NewMessage;
@@ -244,9 +244,12 @@ fn next_due(
         Key::reservations_due(timeline),
         after,
     )?;
+    let invoice: Option<Invoice> =
+        first_behind(database, Kind::Invoice, Key::collections(timeline), after)?;
     let ends = period.map(|subscription| subscription.current_period.end);
     let over = reservation.map(|reservation| reservation.expires_at);
-    Ok(ends.into_iter().chain(over).min())
+    let collected = invoice.and_then(|invoice| invoice.collection.next_attempt_at);
+    Ok([ends, over, collected].into_iter().flatten().min())
 }
 
 /// Reads what the first entry under `prefix` behind all of `after` names.

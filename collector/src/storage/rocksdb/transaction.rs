@@ -176,6 +176,11 @@ impl<'a> Transaction<'a> {
         self.watch.push(change);
     }
 
+    /// Returns the sequence of the outbox's newest message; 0 before the first.
+    pub(super) const fn last_message(&self) -> u64 {
+        self.counters.messages
+    }
+
     /// Makes the write durable, and only then its counters the current ones.
     pub(super) fn commit(mut self) -> Result<(), StorageError> {
         if self.counters != *self.committed {
