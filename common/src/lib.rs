@@ -10,12 +10,14 @@
 //! | frame | [`protocol::Frame`]: what an agent sends, frozen before its first send |
 //!
 //! What is absent on purpose: no I/O, no async, no money, no storage. Nothing here reads a clock
-//! but through [`Clock`], and nothing computes with binary floating point.
+//! but through [`Clock`], and nothing computes with binary floating point. All that is asked of the system is how many
+//! files a process may open ([`descriptors`]).
 #![deny(clippy::float_arithmetic)]
 
 pub mod aggregate;
 pub mod bundle;
 mod bytes;
+pub mod descriptors;
 pub mod event;
 pub mod filter;
 pub mod id;

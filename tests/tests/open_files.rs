@@ -87,7 +87,7 @@ async fn where_the_hard_limit_is_too_low_fewer_connections_are_served_at_once() 
     let log = agent.process.log();
     ensure!(
         log.contains("may open fewer files than connections_max needs")
-            && log.contains("served=116"),
+            && log.contains("116 connections are served at once"),
         "{log}"
     );
     let limit = "submeter_agent_budget_limit{budget=\"connections_max\"} ";
