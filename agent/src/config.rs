@@ -6,6 +6,7 @@
 //! default), and all problems are reported at once. Secrets are not settings: they come from a file or from
 //! `SUBMETER_AGENT_KEY` and `SUBMETER_AGENT_INGEST_TOKEN`, never from the file or from argv.
 
+mod check;
 mod mode;
 mod private_file;
 mod secret;
@@ -17,7 +18,6 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use submeter_common::event::Horizon;
@@ -194,7 +194,7 @@ impl Config {
     /// Reads, merges and checks all sources. The error lists every problem found, not only the first.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let config = source::merge(sources)?;
-        let problems = config.problems();
+        let problems = check::problems(&config);
         if problems.is_empty() {
             Ok(config)
         } else {
@@ -216,7 +216,7 @@ impl Config {
         let directory = self.data_dir.canonicalize();
         let directory = directory.as_ref().unwrap_or(&self.data_dir);
         let name = format!("{}:{}", host.trim(), directory.display());
-        is_name(&name).then_some(name)
+        check::is_name(&name).then_some(name)
     }
 
     /// How old and how new an event may be at admission.
@@ -293,209 +293,4 @@ impl Config {
             Err(ConfigError { problems })
         }
     }
-
-    fn tls_problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
-            problems.push(
-                "tls_cert_file and tls_key_file belong together, expected both or none".to_owned(),
-            );
-        }
-        let set = self.tls_ca_file.is_some() || self.tls_cert_file.is_some();
-        if set && self.collector.starts_with("http://") {
-            problems.push(
-                "tls_ca_file and tls_cert_file are for TLS, expected collector to begin with https://"
-                    .to_owned(),
-            );
-        }
-        problems
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.horizon_past.0.saturating_add(self.horizon_future.0) > self.dedup_retention.0 {
-            problems.push(format!(
-                "horizon_past is {} but dedup_retention only {}: a retry of an event older than the retention would be counted twice; expected horizon_past + horizon_future <= dedup_retention",
-                self.horizon_past, self.dedup_retention
-            ));
-        }
-        if let Err(problem) = check_collector(&self.collector) {
-            problems.push(problem);
-        }
-        problems.extend(self.tls_problems());
-        problems.extend(self.unix_socket.as_deref().and_then(check_socket_path));
-        problems.extend(
-            self.allowed_hosts
-                .iter()
-                .filter_map(|host| check_host(host)),
-        );
-        if !self.name.is_empty() && !is_name(&self.name) {
-            problems.push(format!(
-                "name is {:?}, expected at most {} bytes without control characters",
-                self.name,
-                limits::ID_BYTES_MAX
-            ));
-        }
-        for (name, span, least, most) in [
-            (
-                "flush_interval",
-                self.flush_interval,
-                Duration::from_millis(10),
-                HOUR,
-            ),
-            (
-                "heartbeat_interval",
-                self.heartbeat_interval,
-                Duration::from_millis(10),
-                HOUR,
-            ),
-            (
-                "checkpoint_interval",
-                self.checkpoint_interval,
-                Duration::from_millis(10),
-                HOUR,
-            ),
-            (
-                "collector_timeout",
-                self.collector_timeout,
-                Duration::from_millis(100),
-                HOUR,
-            ),
-            (
-                "head_timeout",
-                self.head_timeout,
-                Duration::from_millis(100),
-                HOUR,
-            ),
-            (
-                "request_timeout",
-                self.request_timeout,
-                Duration::from_millis(100),
-                HOUR,
-            ),
-            ("shutdown_grace", self.shutdown_grace, Duration::ZERO, HOUR),
-            (
-                "horizon_past",
-                self.horizon_past,
-                Duration::from_secs(1),
-                YEARS,
-            ),
-            (
-                "horizon_future",
-                self.horizon_future,
-                Duration::ZERO,
-                24 * HOUR,
-            ),
-            (
-                "dedup_retention",
-                self.dedup_retention,
-                Duration::from_secs(1),
-                YEARS,
-            ),
-        ] {
-            if span.0 < least || span.0 > most {
-                problems.push(format!(
-                    "{name} is {span}, expected from {} to {}",
-                    Span(least),
-                    Span(most)
-                ));
-            }
-        }
-        for (name, bytes, least) in [
-            ("request_bytes_max", self.request_bytes_max, 1024),
-            (
-                "requests_bytes_max",
-                self.requests_bytes_max,
-                self.request_bytes_max.0,
-            ),
-            (
-                "queue_bytes_max",
-                self.queue_bytes_max,
-                self.request_bytes_max.0,
-            ),
-            ("outbox_bytes_max", self.outbox_bytes_max, 1 << 20),
-            // Two generations in memory take more than half of it.
-            ("dedup_bytes_max", self.dedup_bytes_max, 32 << 20),
-            ("open_bytes_max", self.open_bytes_max, 1 << 20),
-        ] {
-            if bytes.0 < least {
-                problems.push(format!(
-                    "{name} is {bytes}, expected at least {}",
-                    Bytes(least)
-                ));
-            }
-        }
-        for (name, count, most) in [
-            ("connections_max", self.connections_max, 1 << 20),
-            ("queue_requests_max", self.queue_requests_max, 1 << 20),
-            ("imports_max", self.imports_max, 10_000),
-            (
-                "frame_rows_max",
-                self.frame_rows_max,
-                limits::FRAME_ROWS_MAX,
-            ),
-            ("groups_per_meter_max", self.groups_per_meter_max, 1 << 30),
-        ] {
-            if count == 0 || count > most {
-                problems.push(format!("{name} is {count}, expected from 1 to {most}"));
-            }
-        }
-        problems
-    }
-}
-
-const HOUR: Duration = Duration::from_secs(3600);
-/// Ten years: any longer is a typing error in the unit.
-const YEARS: Duration = Duration::from_secs(3600 * 24 * 3653);
-
-fn is_name(name: &str) -> bool {
-    name.len() <= limits::ID_BYTES_MAX && !name.chars().any(char::is_control)
-}
-
-fn check_collector(url: &str) -> Result<(), String> {
-    if url == NO_COLLECTOR {
-        return Ok(());
-    }
-    let rest = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    match host {
-        Some(host) if !host.is_empty() && !host.contains('@') && !url.contains(['?', '#']) => {
-            Ok(())
-        }
-        // A password may stand in it.
-        _ if url.contains('@') => Err(
-            "collector names a user, expected a base URL without; a key goes into key_file"
-                .to_owned(),
-        ),
-        _ => Err(format!(
-            "collector is {url:?}, expected a base URL such as \"https://collector.example.com\", without user, query or fragment, or \"none\""
-        )),
-    }
-}
-
-/// The system keeps the path in a field of this size, the end mark included.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-fn check_socket_path(path: &Path) -> Option<String> {
-    let bytes = path.as_os_str().len();
-    (bytes == 0 || bytes > SOCKET_PATH_BYTES_MAX).then(|| {
-        format!(
-            "unix_socket is {bytes} bytes long, expected a path of 1 to {SOCKET_PATH_BYTES_MAX} bytes"
-        )
-    })
-}
-
-/// A name with a port or scheme would never match, and silently so.
-fn check_host(host: &str) -> Option<String> {
-    let is_bare = host.starts_with('[') || !host.contains(':');
-    let reads = host
-        .parse::<axum::http::uri::Authority>()
-        .is_ok_and(|authority| authority.host() == host);
-    (!is_bare || !reads || host.ends_with('.')).then(|| {
-        format!(
-            "allowed_hosts holds {host:?}, expected names such as \"meter.local\" or addresses such as \"10.0.0.7\" or \"[fd00::7]\", without scheme, port or dot at the end"
-        )
-    })
 }

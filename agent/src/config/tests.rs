@@ -132,7 +132,7 @@ fn certificates_come_whole_and_for_tls() {
 #[test]
 fn names_that_could_never_match_are_refused() {
     for host in ["meter.local", "localhost", "10.0.0.7", "[fd00::7]", "x-1.y"] {
-        assert_eq!(check_host(host), None, "{host}");
+        assert_eq!(check::check_host(host), None, "{host}");
     }
     for host in [
         "",
@@ -145,7 +145,7 @@ fn names_that_could_never_match_are_refused() {
         "a.",
         "*/",
     ] {
-        assert!(check_host(host).is_some(), "{host}");
+        assert!(check::check_host(host).is_some(), "{host}");
     }
 }
 
@@ -179,12 +179,12 @@ fn a_collector_that_is_no_base_url_is_refused() {
         "http://user@host",
         "http://host/?a=b",
     ] {
-        assert!(check_collector(url).is_err(), "{url}");
+        assert!(check::check_collector(url).is_err(), "{url}");
     }
     for url in [
         "http://127.0.0.1:7700",
         "https://collector.example.com/submeter/",
     ] {
-        assert!(check_collector(url).is_ok(), "{url}");
+        assert!(check::check_collector(url).is_ok(), "{url}");
     }
 }
