@@ -98,8 +98,8 @@ fn table(status: &AgentStatus) -> Table {
     };
     row("agent", pipeline.agent_id.to_string());
     row("health", health(status));
-    for incident in &pipeline.damage {
-        row("damage", damage(incident));
+    for report in &pipeline.damage {
+        row("damage", damage(report));
     }
     row("flush", flush(&status.flush));
     row("epoch", pipeline.epoch.to_string());

@@ -75,8 +75,8 @@ fn mend(directory: &Directory, damage: &str, at: Timestamp) -> Result<(), StoreE
         damage,
         "the state directory is damaged; recovering what reads"
     );
-    let incident = rebuild::rebuild(directory, damage, at)?;
-    for finding in &incident.findings {
+    let report = rebuild::rebuild(directory, damage, at)?;
+    for finding in &report.findings {
         let (area, message) = (finding.area.as_str(), &finding.message);
         if finding.lost {
             tracing::error!(area, "{message}");
@@ -85,8 +85,8 @@ fn mend(directory: &Directory, damage: &str, at: Timestamp) -> Result<(), StoreE
         }
     }
     tracing::error!(
-        events_lost = incident.events_lost,
-        kept_in = incident.kept_in,
+        events_lost = report.events_lost,
+        kept_in = report.kept_in,
         "recovered from damage; the account stays in the status until it is acknowledged"
     );
     Ok(())

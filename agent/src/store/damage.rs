@@ -2,6 +2,9 @@
 //!
 //! The account stands beside the database, as JSON, so that it outlives the next damage and reads without a program. It
 //! stays until a person has acknowledged it.
+//!
+//! An account is for who looks after this directory. What the collector must know of it, that frames it waits for were lost
+//! or usage is missing, is told as an *incident* when it is found to be so.
 
 use std::fs;
 use std::io;
@@ -14,7 +17,7 @@ use super::directory::{Directory, write_durably};
 use super::{StoreError, directory};
 
 /// Accounts kept; older acknowledged ones go first.
-const INCIDENTS_MAX: usize = 32;
+const REPORTS_MAX: usize = 32;
 
 /// A part of the state directory.
 #[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug, Serialize, Deserialize)]
@@ -142,24 +145,21 @@ impl Directory {
 
     /// The accounts that nobody has taken note of.
     pub(crate) fn new_damage(&self) -> Vec<DamageReport> {
-        let mut incidents = self.damage_reports();
-        incidents.retain(|incident| !incident.acknowledged);
-        incidents
+        let mut reports = self.damage_reports();
+        reports.retain(|report| !report.acknowledged);
+        reports
     }
 
     /// Adds an account, durably; once, however often it is added.
-    pub(super) fn add_damage(&self, incident: &DamageReport) -> Result<(), StoreError> {
-        let mut incidents = self.damage_reports();
-        if !incidents
-            .iter()
-            .any(|known| known.kept_in == incident.kept_in)
-        {
-            incidents.push(incident.clone());
+    pub(super) fn add_damage(&self, report: &DamageReport) -> Result<(), StoreError> {
+        let mut reports = self.damage_reports();
+        if !reports.iter().any(|known| known.kept_in == report.kept_in) {
+            reports.push(report.clone());
         }
-        if incidents.len() > INCIDENTS_MAX {
-            let oldest = incidents.iter().position(|known| known.acknowledged);
-            incidents.remove(oldest.unwrap_or(0));
+        if reports.len() > REPORTS_MAX {
+            let oldest = reports.iter().position(|known| known.acknowledged);
+            reports.remove(oldest.unwrap_or(0));
         }
-        write(self.path(), &incidents)
+        write(self.path(), &reports)
     }
 }

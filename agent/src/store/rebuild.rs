@@ -73,7 +73,7 @@ pub(crate) fn rebuild(
     check_space(directory)?;
     let fresh = Store::open(&place)?;
     let mut salvaged = copy(directory, &fresh)?;
-    let mut incident = DamageReport {
+    let mut report = DamageReport {
         at,
         noticed: noticed.to_owned(),
         kept_in: place_aside(directory, at),
@@ -81,20 +81,20 @@ pub(crate) fn rebuild(
         findings: Vec::new(),
         acknowledged: false,
     };
-    settle::settle(&fresh, &mut salvaged, &mut incident.events_lost)?;
+    settle::settle(&fresh, &mut salvaged, &mut report.events_lost)?;
     if salvaged.findings.is_empty() {
         let message = "nothing is affected: what does not read is no longer needed".to_owned();
         salvaged.found(Area::Files, false, message);
     }
-    incident.findings = salvaged.findings;
+    report.findings = salvaged.findings;
     fresh.sync_mark()?;
     drop(fresh);
-    let json = serde_json::to_vec(&incident)
+    let json = serde_json::to_vec(&report)
         .map_err(|error| StoreError::of_system(format!("damage: {error}")))?;
     write_durably(&place.join("whole"), &json)
         .map_err(|error| StoreError::of_system(format!("rebuild: {error}")))?;
     finish(directory)?;
-    Ok(incident)
+    Ok(report)
 }
 
 /// A place that nothing was put in before.
@@ -112,23 +112,22 @@ pub(crate) fn finish(directory: &Directory) -> Result<(), StoreError> {
     let Ok(json) = fs::read(place.join("whole")) else {
         return remove_all(&place);
     };
-    let incident: DamageReport = serde_json::from_slice(&json)
+    let report: DamageReport = serde_json::from_slice(&json)
         .map_err(|error| StoreError::of_system(format!("rebuild/whole: {error}")))?;
-    swap(directory, &incident)
-        .map_err(|error| StoreError::of_system(format!("rebuild: {error}")))?;
-    directory.add_damage(&incident)?;
+    swap(directory, &report).map_err(|error| StoreError::of_system(format!("rebuild: {error}")))?;
+    directory.add_damage(&report)?;
     directory.clear_suspicion()?;
     remove_all(&place)?;
     forget_oldest(directory);
     Ok(())
 }
 
-fn swap(directory: &Directory, incident: &DamageReport) -> io::Result<()> {
+fn swap(directory: &Directory, report: &DamageReport) -> io::Result<()> {
     let (place, database) = (directory.rebuild(), directory.database());
     let new = directory::database(&place);
     if new.exists() {
         if database.exists() {
-            let aside = directory.path().join(&incident.kept_in);
+            let aside = directory.path().join(&report.kept_in);
             fs::create_dir_all(&aside)?;
             fs::rename(&database, aside.join("db"))?;
             if directory.mark().exists() {

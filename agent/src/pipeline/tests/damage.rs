@@ -234,7 +234,7 @@ fn counted(collector: &Collector) -> u64 {
 /// What a recovery came to.
 #[derive(Default, Debug)]
 struct Outcome {
-    incidents: Vec<DamageReport>,
+    reports: Vec<DamageReport>,
     missing: u64,
     forgotten: u64,
 }
@@ -251,7 +251,7 @@ async fn recover(victim: &Victim, state: &Path, what: &str) -> Outcome {
     let mut outcome = Outcome::default();
     for life in 0.. {
         let pipeline = open();
-        outcome.incidents = pipeline.status().damage;
+        outcome.reports = pipeline.status().damage;
         match live(victim, &pipeline, &mut collector, &mut outcome).await {
             Ok(()) => {
                 pipeline.stop().await.unwrap();
@@ -261,7 +261,7 @@ async fn recover(victim: &Victim, state: &Path, what: &str) -> Outcome {
         }
     }
     let counted = counted(&collector);
-    let lost = outcome.incidents.iter().any(DamageReport::is_loss);
+    let lost = outcome.reports.iter().any(DamageReport::is_loss);
     assert!(
         counted <= victim.expected() + outcome.forgotten,
         "{what}: counted {counted}, {outcome:#?}"
@@ -272,15 +272,15 @@ async fn recover(victim: &Victim, state: &Path, what: &str) -> Outcome {
 
     // Who only looks agrees that all is well again, unless nothing but a look has read what is damaged.
     let verdicts = look(&config, what);
-    let whole = outcome.incidents.is_empty() || verdicts.is_empty();
+    let whole = outcome.reports.is_empty() || verdicts.is_empty();
     assert!(whole, "{what}: {verdicts:#?}, {outcome:#?}");
     // Once damage was recovered from, the next start finds nothing new. What nothing has read yet may show at any start.
-    if outcome.incidents.is_empty() {
+    if outcome.reports.is_empty() {
         drop(open());
     }
     let again = open();
-    if !outcome.incidents.is_empty() {
-        assert_eq!(again.status().damage, outcome.incidents, "{what}");
+    if !outcome.reports.is_empty() {
+        assert_eq!(again.status().damage, outcome.reports, "{what}");
     }
     let mut reports = again.status().damage;
     let waiting = again.status().outbox_frames;
@@ -355,7 +355,7 @@ async fn a_sound_directory_has_nothing_to_report() {
     assert_eq!(look(&config, "before"), []);
     assert!(contents(&state) == before, "a look changes nothing");
     let outcome = recover(&victim, &state, "nothing").await;
-    assert!(outcome.incidents.is_empty(), "{outcome:?}");
+    assert!(outcome.reports.is_empty(), "{outcome:?}");
     assert_eq!((outcome.missing, outcome.forgotten), (0, 0));
 }
 
@@ -378,11 +378,7 @@ async fn a_log_cut_anywhere_near_its_end_forgets_no_id() {
         file.unwrap().set_len(cut).unwrap();
         let what = format!("{} of {length} bytes, cut to {cut}", name.display());
         let outcome = recover(&victim, &state, &what).await;
-        let lost: u64 = outcome
-            .incidents
-            .iter()
-            .map(|found| found.events_lost)
-            .sum();
+        let lost: u64 = outcome.reports.iter().map(|found| found.events_lost).sum();
         assert!(outcome.forgotten <= lost, "{what}: {outcome:#?}");
         fs::remove_dir_all(&state).unwrap();
     }
@@ -410,22 +406,22 @@ async fn damage_anywhere_is_recovered_from_and_accounted_for() {
         let seen = !look(&config, &what).is_empty();
         let outcome = recover(&victim, &state, &what).await;
         assert!(
-            seen || outcome.incidents.is_empty(),
+            seen || outcome.reports.is_empty(),
             "{what}: not seen, {outcome:#?}"
         );
         if std::env::var_os("SUBMETER_TEST_DAMAGE").is_some() {
             println!(
-                "{what}: {} incidents, {} missing, {} forgotten",
-                outcome.incidents.len(),
+                "{what}: {} reports, {} missing, {} forgotten",
+                outcome.reports.len(),
                 outcome.missing,
                 outcome.forgotten
             );
-            for incident in &outcome.incidents {
+            for report in &outcome.reports {
                 println!(
                     "    noticed: {} ({} lost)",
-                    incident.noticed, incident.events_lost
+                    report.noticed, report.events_lost
                 );
-                for finding in &incident.findings {
+                for finding in &report.findings {
                     println!(
                         "    {:?} {} {}",
                         finding.area, finding.lost, finding.message
