@@ -55,5 +55,4 @@ bench: build ## the agent's speed and size beside Redis and PostgreSQL, and invo
 	@.make/setup bench
 	@$(BIN)/submeter-bench --seconds $${SECONDS_EACH:-12}
 	@cargo test -q $(WHOLE) --bench dedup -- $${IDS:-10000000}
-	@cargo test -q $(WHOLE) --bench dedup -- restart
 	@CUSTOMERS=$${CUSTOMERS:-100000} cargo test -q $(WHOLE) --bench billing

@@ -1,8 +1,6 @@
-//! Does an event cost the same however many ids are remembered? And how long does a start take after `kill -9`?
+//! Does an event cost the same however many ids are remembered?
 //!
 //! `cargo bench --bench dedup` holds 10^3 to 10^7 ids, `-- 100000000` goes on to 10^8 (4 GiB of disk, some minutes).
-//! `-- restart` fills a directory with 1 GiB of journal and 10 million ids in a process of its own, kills it, and opens
-//! the directory again.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,9 +8,7 @@
 )]
 
 use std::borrow::Cow;
-use std::io::BufRead as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,11 +28,8 @@ const MEASURED: u64 = 200_000;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|text| text != "--bench");
-    match arguments.next().as_deref() {
-        Some("restart") => restart(),
-        Some("fill") => fill_until_killed(arguments.next().unwrap().as_ref()),
-        most => curve(most.map_or(10_000_000, |text| text.parse().unwrap())),
-    }
+    let most = arguments.next();
+    curve(most.map_or(10_000_000, |text| text.parse().unwrap()));
 }
 
 #[tokio::main]
@@ -99,77 +92,6 @@ async fn settle(pipeline: &Pipeline) {
         };
         last = now;
     }
-}
-
-fn restart() {
-    let dir = tempfile::TempDir::new().unwrap();
-    let mut filler = Command::new(std::env::current_exe().unwrap())
-        .arg("fill")
-        .arg(dir.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(filler.stdout.take().unwrap()).lines();
-    let filled = lines.next().unwrap().unwrap();
-    // In the middle of accepting.
-    std::thread::sleep(Duration::from_millis(300));
-    filler.kill().unwrap();
-    filler.wait().unwrap();
-    println!("{filled}");
-    println!(
-        "{:>8} {:>10} {:>10} {:>12} {:>10}",
-        "start", "open ms", "cpu ms", "first ack ms", "resident"
-    );
-    for start in 1..=3 {
-        let (opened, cpu, acknowledged) = first_acknowledgement(dir.path(), start);
-        println!(
-            "{start:>8} {opened:>10} {cpu:>10} {acknowledged:>12} {:>6} MiB",
-            resident_kib() / 1024
-        );
-    }
-}
-
-/// Milliseconds until the directory is open, of the processor for that, and until a new event is acknowledged. Ends as `kill -9` would.
-#[tokio::main]
-async fn first_acknowledgement(directory: &Path, start: u64) -> (u128, u128, u128) {
-    let (began, cpu) = (Instant::now(), cpu_time());
-    let pipeline = open(directory);
-    let opened = began.elapsed().as_millis();
-    let cpu = (cpu_time() - cpu).as_millis();
-    send(
-        &pipeline,
-        u64::MAX / 2 + start * BATCH,
-        u64::MAX / 2 + start * BATCH + 1,
-        1,
-    )
-    .await;
-    let acknowledged = began.elapsed().as_millis();
-    let again = submit(pipeline.clone(), 0, BATCH).await;
-    assert!(
-        again
-            .iter()
-            .all(|outcome| *outcome == EventOutcome::Duplicate),
-        "ids are forgotten"
-    );
-    (opened, cpu, acknowledged)
-}
-
-/// 10 million ids in a journal of 1 GiB, then on and on.
-#[tokio::main]
-async fn fill_until_killed(directory: &Path) {
-    let pipeline = open(directory);
-    let mut next = 0;
-    let (ids, bytes) = (10_000_000, 1 << 30);
-    while next < ids || pipeline.status().journal_bytes < bytes - (bytes >> 5) {
-        next = send(&pipeline, next, next + 500_000, IN_FLIGHT).await;
-    }
-    let status = pipeline.status();
-    println!(
-        "{} ids, {} MiB of journal, then killed",
-        status.dedup_ids,
-        status.journal_bytes >> 20
-    );
-    send(&pipeline, next, u64::MAX, IN_FLIGHT).await;
 }
 
 fn open(directory: &Path) -> Pipeline {

@@ -7,15 +7,17 @@
 //! - [`agent`]: the agent under a load, the real binary over real sockets;
 //! - [`peers`]: Redis and PostgreSQL with the same work, and how many times faster the agent is;
 //! - [`curve`]: what an event costs as meters and customers grow;
+//! - [`restart`]: how long a start takes after `kill -9`;
 //! - [`size`]: the binary, memory at rest, bytes to the collector.
 //!
-//! What an event costs as ids grow, and how long a start takes, is measured inside the agent: `agent/benches/dedup.rs`.
+//! What an event costs as ids grow is measured inside the agent: `agent/benches/dedup.rs`.
 
 mod agent;
 mod connection;
 mod curve;
 mod drive;
 mod peers;
+mod restart;
 mod size;
 mod table;
 mod traffic;
@@ -56,6 +58,8 @@ pub struct Plan {
     pub peers: bool,
     /// Whether to draw the curves.
     pub curves: bool,
+    /// Whether to kill an agent and start it again.
+    pub restart: bool,
     /// Whether to measure sizes.
     pub size: bool,
 }
@@ -83,6 +87,9 @@ pub async fn run(plan: &Plan) -> Result<()> {
     }
     if plan.curves {
         curve::run(time).await?;
+    }
+    if plan.restart {
+        restart::run().await?;
     }
     if plan.size {
         size::run().await?;

@@ -27,6 +27,8 @@ enum Part {
     Peers,
     /// The cost of an event as meters and customers grow.
     Curves,
+    /// A start after `kill -9`.
+    Restart,
     /// The binary, memory at rest, bytes to the collector.
     Size,
 }
@@ -41,6 +43,7 @@ async fn main() -> Result<()> {
     load::run(&Plan {
         peers: wanted(Part::Peers),
         curves: wanted(Part::Curves),
+        restart: wanted(Part::Restart),
         size: wanted(Part::Size),
         measured: Duration::from_secs(arguments.seconds),
         batches: arguments.batches,
