@@ -4,10 +4,12 @@ mod agents;
 mod check_config;
 mod client;
 mod completions;
+mod credits;
 mod explain;
 mod import;
 mod invoices;
 mod keys;
+mod ledger;
 mod payments;
 mod rate;
 mod say;
@@ -67,6 +69,12 @@ enum Command {
     /// Derive every issued invoice again from stored usage and prices, and add up ledgers and receipts.
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
+    /// Show what customers hold of credits, give some, and take some.
+    #[command(subcommand)]
+    Credits(credits::Command),
+    /// Show customers' ledgers, add them up again, and rebuild what is derived from them.
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Show what a customer used.
     Usage(usage::UsageArgs),
     /// Show agents, and retire those that will not come back.
@@ -132,6 +140,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Payments(command) => told(payments::run(command)),
         Command::Explain(arguments) => told(explain::run(arguments)),
         Command::Verify(arguments) => told(verify::run(arguments)),
+        Command::Credits(command) => told(credits::run(command)),
+        Command::Ledger(command) => told(ledger::run(command)),
         Command::Usage(arguments) => told(usage::run(arguments)),
         Command::Agents(command) => told(agents::run(command)),
         Command::Import(arguments) => import::run(arguments),

@@ -83,6 +83,10 @@ fn reads() -> Router<ApiState> {
         )
         .route("/v1/reservations/{id}", get(credits::reservations::get))
         .route("/v1/customers/{id}/ledger", get(credits::ledger::list))
+        .route(
+            "/v1/customers/{id}/ledger/accounts",
+            get(credits::ledger::accounts),
+        )
         .route("/v1/ledgers/audit", get(credits::ledger::audit))
         .route("/customers", get(customers::list))
         .route("/customers/{id}", get(customers::get))

@@ -26,6 +26,8 @@ pub struct Holdings {
     pub live: Vec<Grant>,
     /// Overage of the open periods, which no grant covers.
     pub open_overage: Decimal,
+    /// When the newest open period began. A clock that was read earlier than that stands behind what was read.
+    pub since: Timestamp,
 }
 
 impl Holdings {
@@ -45,6 +47,7 @@ impl Holdings {
             due: Vec::new(),
             booked,
             open_overage: Decimal::zero(),
+            since: Timestamp::from_micros(0),
         }
     }
 
@@ -70,6 +73,7 @@ impl Holdings {
 
     /// Returns the grants that are good at `now`, with what of each nobody uses yet.
     pub fn spendable(&self, now: Timestamp) -> impl Iterator<Item = Grant> + '_ {
+        let now = now.max(self.since);
         self.booked
             .iter()
             .chain(&self.due)

@@ -212,6 +212,19 @@ impl Refusal {
     }
 }
 
+/// Writes an id as one segment of a path: applications give their customers ids with any characters.
+pub(super) fn segment(id: &str) -> String {
+    let mut text = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// Prints JSON for machines.
 pub(super) fn print_json(value: &Value) -> anyhow::Result<()> {
     say(format_args!("{}", serde_json::to_string_pretty(value)?))?;

@@ -70,6 +70,15 @@ impl Books {
         unit.map_or_else(Decimal::zero, |books| books.balance(account))
     }
 
+    /// Returns each account of a unit that was ever moved, with its balance.
+    pub fn accounts(&self, unit: &LedgerUnit) -> impl Iterator<Item = (Account, Decimal)> {
+        let books = self.units.iter().find(|books| books.unit == *unit);
+        books.into_iter().flat_map(|books| {
+            let accounts = books.accounts.keys();
+            accounts.map(|account| (*account, books.balance(*account)))
+        })
+    }
+
     /// Returns what the customer has and owes in a unit.
     #[must_use]
     pub fn standing(&self, unit: &LedgerUnit) -> Standing {

@@ -1,7 +1,7 @@
 //! The collector as a child process.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Output};
 
 use anyhow::{Context, Result};
 
@@ -100,6 +100,18 @@ impl Collector {
     #[must_use]
     pub fn bootstrap_key_file(&self) -> PathBuf {
         self.directory.join("bootstrap.key")
+    }
+
+    /// Runs a command of the collector's against it.
+    ///
+    /// # Errors
+    /// When the binary is not built.
+    pub fn command(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(Command::new(program("submeter-collector")?)
+            .args(arguments)
+            .args(["--collector", self.url(), "--key-file"])
+            .arg(self.bootstrap_key_file())
+            .output()?)
     }
 
     /// The child process.

@@ -1,4 +1,6 @@
-//! `/v1/…/ledger`: the chain as it is, and adding it up again.
+//! `/v1/…/ledger`: the chain as it is, what it comes to, and adding it up again.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,7 +13,8 @@ use super::super::error::ApiError;
 use super::super::query::Query;
 use super::super::reply::Items;
 use super::super::state::ApiState;
-use crate::ledger::{Entry, Fault};
+use crate::ledger::{Account, Entry, Fault, LedgerUnit, Side};
+use crate::money::Decimal;
 use crate::storage::{EntryFilter, RebuildOutcome};
 
 /// Ledgers looked at by one request.
@@ -43,17 +46,61 @@ pub(in super::super) async fn list(
     Ok(Json(Items::new(entries)))
 }
 
-/// `GET /v1/ledgers/audit?after&limit`: adds ledgers up again, customer by customer in order of their ids, and tells what is
-/// not as it was written. An answer that is full goes on behind its last customer.
+/// What the accounts of one unit hold.
+#[derive(Serialize)]
+pub(in super::super) struct UnitReply {
+    unit: LedgerUnit,
+    /// On the side on which each grows.
+    accounts: BTreeMap<Account, Decimal>,
+    debits: Decimal,
+    credits: Decimal,
+}
+
+/// `GET /v1/customers/{id}/ledger/accounts`: the balance of every account that was ever moved, unit by unit. Debits equal
+/// credits, or it would not be answered.
+pub(in super::super) async fn accounts(
+    State(state): State<ApiState>,
+    Path(customer): Path<String>,
+    query: Query,
+) -> Result<Json<Items<UnitReply>>, ApiError> {
+    query.finish()?;
+    let customer = customers::find(&state, &customer).await?;
+    let books = state.storage.books(&customer.customer_id).await?;
+    let mut units = Vec::new();
+    for unit in books.units() {
+        let mut reply = UnitReply {
+            unit: unit.clone(),
+            accounts: BTreeMap::new(),
+            debits: Decimal::zero(),
+            credits: Decimal::zero(),
+        };
+        for (account, balance) in books.accounts(unit) {
+            match account.side() {
+                Side::Debit => reply.debits += &balance,
+                Side::Credit => reply.credits += &balance,
+            }
+            reply.accounts.insert(account, balance);
+        }
+        units.push(reply);
+    }
+    Ok(Json(Items::new(units)))
+}
+
+/// `GET /v1/ledgers/audit?customer_id&after&limit`: adds ledgers up again, customer by customer in order of their ids, and
+/// tells what is not as it was written. An answer that is full goes on behind its last customer.
 pub(in super::super) async fn audit(
     State(state): State<ApiState>,
     mut query: Query,
 ) -> Result<Json<Items<AuditReply>>, ApiError> {
+    let only = query.text("customer_id")?;
     let after = query.text("after")?.map(CustomerId::new).transpose()?;
     let limit = query.number("limit", 1, LEDGERS_MAX, 100)?;
     query.finish()?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let customers = state.storage.ledgers(after.as_ref(), limit).await?;
+    let customers = match only {
+        Some(customer) => vec![customers::find(&state, &customer).await?.customer_id],
+        None => state.storage.ledgers(after.as_ref(), limit).await?,
+    };
     let mut replies = Vec::with_capacity(customers.len());
     for customer_id in customers {
         let faults = state.storage.audit_ledger(&customer_id).await?;

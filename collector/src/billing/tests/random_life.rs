@@ -444,6 +444,8 @@ async fn a_life_with_every_turn_is_the_models() {
         Act::Wait(30),
         Act::Release { which: 1 },
         Act::VoidAny(5),
+        // Beyond the limit, together with what is owed already.
+        Act::Use(350),
         Act::Wait(DAY),
         Act::Bill,
         Act::Wait(DAY),
