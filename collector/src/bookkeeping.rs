@@ -10,11 +10,13 @@
 
 mod book;
 pub mod consistency;
+pub mod credit_entry;
 mod holdings;
 mod posting;
 pub mod teller;
 pub mod wallet;
 
 pub use book::{Book, ReservationStep};
+pub use credit_entry::CreditEntry;
 pub use holdings::Holdings;
 pub use posting::{GrantChange, Posting};

@@ -1,11 +1,12 @@
-//! Background work: what happens by itself as time passes. That is billing, collecting and the end of
-//! reservations, by the machine's time and by test clocks, and the outbox's pruning.
+//! Background work: what happens by itself as time passes. That is billing, collecting, the end of reservations and of grants, and
+//! what is told of open periods, by the machine's time and by test clocks, and the outbox's pruning.
 //!
 //! Each job is idempotent and keeps no state that a restart would miss, so the loop may be stopped anywhere.
 
 pub mod alerts;
 pub(crate) mod clocks;
 pub(crate) mod collection;
+pub(crate) mod expiry;
 mod outbox;
 mod reservations;
 
@@ -92,6 +93,9 @@ pub async fn run<S: Storage + ?Sized>(
         let present = clock.present();
         if let Err(error) = reservations::end_overdue(&*storage, &present).await {
             tracing::warn!(%error, "overdue reservations have to wait: the next run tries again");
+        }
+        if let Err(error) = expiry::end_overdue(&*storage, &present).await {
+            tracing::warn!(%error, "grants that are over have to wait: the next run tries again");
         }
         let machine = clock.machine();
         match billing::close_due_at(&*storage, &present, machine, terms, &holder).await {

@@ -78,6 +78,33 @@ pub enum Topic {
     /// Usage or spend of a period reached a mark.
     #[serde(rename = "usage.threshold_reached")]
     ThresholdReached,
+    /// Credits were given.
+    #[serde(rename = "credit.added")]
+    CreditAdded,
+    /// Credits were used, or set aside.
+    #[serde(rename = "credit.deducted")]
+    CreditDeducted,
+    /// The rest of a grant was forfeited at its expiry.
+    #[serde(rename = "credit.expired")]
+    CreditExpired,
+    /// The rest of a grant went over into a new one.
+    #[serde(rename = "credit.rolled_over")]
+    CreditRolledOver,
+    /// What of a rest did not go over.
+    #[serde(rename = "credit.rollover_forfeited")]
+    CreditRolloverForfeited,
+    /// Usage went beyond the credits.
+    #[serde(rename = "credit.overage_charged")]
+    CreditOverageCharged,
+    /// Overage was invoiced, forgiven or repaid.
+    #[serde(rename = "credit.overage_reset")]
+    CreditOverageReset,
+    /// Credits were taken back.
+    #[serde(rename = "credit.manual_adjustment")]
+    CreditManualAdjustment,
+    /// Credits came back: by a correction, or out of a reservation.
+    #[serde(rename = "credit.refunded")]
+    CreditRefunded,
     /// Credits that a customer can use have become few.
     #[serde(rename = "credit.balance_low")]
     CreditBalanceLow,
@@ -127,6 +154,15 @@ impl Topic {
             Self::SubscriptionCancelled => "subscription.cancelled",
             Self::SubscriptionUpdated => "subscription.updated",
             Self::ThresholdReached => "usage.threshold_reached",
+            Self::CreditAdded => "credit.added",
+            Self::CreditDeducted => "credit.deducted",
+            Self::CreditExpired => "credit.expired",
+            Self::CreditRolledOver => "credit.rolled_over",
+            Self::CreditRolloverForfeited => "credit.rollover_forfeited",
+            Self::CreditOverageCharged => "credit.overage_charged",
+            Self::CreditOverageReset => "credit.overage_reset",
+            Self::CreditManualAdjustment => "credit.manual_adjustment",
+            Self::CreditRefunded => "credit.refunded",
             Self::CreditBalanceLow => "credit.balance_low",
             Self::AgentSilent => "agent.silent",
         }
@@ -156,6 +192,15 @@ mod tests {
             Topic::SubscriptionPastDue,
             Topic::SubscriptionActive,
             Topic::ThresholdReached,
+            Topic::CreditAdded,
+            Topic::CreditDeducted,
+            Topic::CreditExpired,
+            Topic::CreditRolledOver,
+            Topic::CreditRolloverForfeited,
+            Topic::CreditOverageCharged,
+            Topic::CreditOverageReset,
+            Topic::CreditManualAdjustment,
+            Topic::CreditRefunded,
             Topic::CreditBalanceLow,
             Topic::AgentSilent,
         ] {

@@ -11,6 +11,8 @@ mod builders;
 mod catalog;
 #[path = "conformance/frames.rs"]
 mod frames;
+#[path = "conformance/grants.rs"]
+mod grants;
 #[path = "conformance/payments.rs"]
 mod payments;
 #[path = "conformance/records.rs"]
@@ -143,6 +145,10 @@ mod rocksdb {
             who_is_watched_is_touched_in_the_write_that_changes_something,
             a_product_is_watched_in_every_meter_it_ever_priced,
             what_is_told_is_told_once_over_what_was_read,
+        },
+        grants::{
+            what_expires_by_itself_is_listed_by_its_time_until_it_is_booked,
+            every_entry_of_credits_is_told_with_it,
         },
         records::{
             customers_are_found_by_id_age_and_address,

@@ -7,10 +7,10 @@
 use super::{
     BillingError, holdings,
     open_periods::{self, OpenPeriod},
+    opening,
 };
 use crate::{
     alerts::{Balance, Measure, Place, Standing, Threshold, Told, messages},
-    credits::CreditAttachment,
     money::Decimal,
     outbox::NewMessage,
     storage::{
@@ -239,8 +239,9 @@ async fn balances<S: Storage + ?Sized>(
     }
     let mut all = Vec::new();
     for terms in &subscription.plan.credit_entitlements {
-        let granted = granted(&subscription, terms);
-        let Some(threshold) = terms.low_balance(&granted) else {
+        let granted = opening::granted(&subscription, terms)?;
+        let threshold = terms.low_balance(&granted);
+        let Some(threshold) = threshold.filter(|_| granted.is_positive()) else {
             continue;
         };
         let (customer, entitlement) = (&subscription.customer_id, &terms.credit_entitlement_id);
@@ -256,11 +257,6 @@ async fn balances<S: Storage + ?Sized>(
         });
     }
     Ok(all)
-}
-
-/// Returns the credits with which the running period began.
-fn granted(_subscription: &Subscription, terms: &CreditAttachment) -> Decimal {
-    terms.credits_amount.clone()
 }
 
 fn place(subscription: &Subscription) -> Place {

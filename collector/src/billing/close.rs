@@ -111,6 +111,7 @@ impl Closing {
                 .whole_period(subscription.next_period)?
                 .end,
         };
+        let is_last = subscription.period(next_index(subscription)?)?.is_none();
         let mut purses = BTreeMap::new();
         for id in gather::entitlements(subscription) {
             let grants = self
@@ -121,7 +122,7 @@ impl Closing {
             let mut purse = Purse::new(grants.collect());
             purse.cut(
                 &subscription.subscription_id,
-                subscription.next_period,
+                (subscription.next_period, is_last),
                 gone,
                 self.now,
             );

@@ -115,17 +115,22 @@ async fn burn_open_periods<S: Storage + ?Sized>(
         if subscription.status != SubscriptionStatus::Active {
             return Ok(());
         }
-        expect(holdings, &subscription, now);
+        expect(holdings, &subscription, now)?;
     }
 }
 
 /// Counts on the credits with which the subscription's next period begins, although the one before it is not closed yet.
-fn expect(holdings: &mut Holdings, subscription: &Subscription, now: Timestamp) {
-    for grant in opening::grants(subscription, now) {
+fn expect(
+    holdings: &mut Holdings,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<(), BillingError> {
+    for grant in opening::grants(subscription, now)? {
         let is_booked = holdings.booked_grant(&grant.grant_id).is_some();
         if grant.credit_entitlement_id == holdings.credit_entitlement_id && !is_booked {
             holdings.due.push(grant.clone());
             holdings.live.push(grant);
         }
     }
+    Ok(())
 }

@@ -122,7 +122,7 @@ pub(super) async fn overage<S: Storage + ?Sized>(
             closing.grants = grants;
             // The period before is only closed in thought: its late usage was burned in the round before.
             closing.late.clear();
-            let mut new = opening::grants(subscription, now);
+            let mut new = opening::grants(subscription, now)?;
             let grants = &mut closing.grants;
             new.retain(|new| grants.iter().all(|given| given.grant_id != new.grant_id));
             grants.append(&mut new);

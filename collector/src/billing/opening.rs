@@ -86,7 +86,8 @@ pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, Open
     let subscription = subscription(new, now)?;
     let fee = base_fee::in_advance(&subscription, subscription.next_period)
         .map_err(|_| invalid("quantity", "expected a fixed fee that fits an amount"))?;
-    let grants_new = grants(&subscription, now);
+    let grants_new = grants(&subscription, now)
+        .map_err(|_| invalid("start_date", "expected a first period before the year 9999"))?;
     let mut book = Book::new(subscription.customer_id.clone(), now);
     for grant in &grants_new {
         book.granted(grant);
@@ -111,21 +112,58 @@ pub fn open(new: NewSubscription<'_>, now: Timestamp) -> Result<Settlement, Open
     })
 }
 
-/// Makes the grants with which the subscription's open period begins; none in a trial, and none once it has ended.
-pub(super) fn grants(subscription: &Subscription, now: Timestamp) -> Vec<Grant> {
-    if subscription.status != SubscriptionStatus::Active || subscription.plan.is_trial() {
-        return Vec::new();
+/// Makes the grants with which the subscription's open period begins; none once it has ended.
+pub(super) fn grants(
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<Vec<Grant>, OutOfCalendar> {
+    if subscription.status != SubscriptionStatus::Active {
+        return Ok(Vec::new());
     }
-    subscription
-        .plan
-        .credit_entitlements
-        .iter()
-        .map(|terms| grant(subscription, terms, now))
-        .collect()
+    let mut grants = Vec::new();
+    for terms in &subscription.plan.credit_entitlements {
+        let amount = granted(subscription, terms)?;
+        if amount.is_positive() {
+            grants.push(grant(subscription, terms, amount, now));
+        }
+    }
+    Ok(grants)
 }
 
-fn grant(subscription: &Subscription, terms: &CreditAttachment, now: Timestamp) -> Grant {
+/// Returns the credits with which the open period begins by these terms: in a trial those that were agreed for it, once.
+pub(super) fn granted(
+    subscription: &Subscription,
+    terms: &CreditAttachment,
+) -> Result<Decimal, OutOfCalendar> {
+    let plan = &subscription.plan;
+    if plan.is_trial() {
+        // A change of product in a trial is no further trial.
+        let begins = plan.starts_at == subscription.starts_at;
+        let agreed = terms.trial_credits.clone().filter(|_| begins);
+        return Ok(agreed.unwrap_or_default());
+    }
+    if !terms.prorates() {
+        return Ok(terms.credits_amount.clone());
+    }
+    let share = base_fee::share(subscription, subscription.next_period)?;
+    let served = &terms.credits_amount * &Decimal::from(share.served);
+    let part = served.divided_rounded(&Decimal::from(share.full), terms.precision);
+    Ok(part.unwrap_or_default())
+}
+
+fn grant(
+    subscription: &Subscription,
+    terms: &CreditAttachment,
+    amount: Decimal,
+    now: Timestamp,
+) -> Grant {
     let period = subscription.current_period;
+    let is_trial = subscription.plan.is_trial();
+    let expires_at = if is_trial {
+        trial_expiry(period, terms)
+    } else {
+        Some(expiry(period, terms.expires_after_days))
+    };
     let n = subscription.next_period;
     let cause = [
         subscription.subscription_id.as_str(),
@@ -136,14 +174,20 @@ fn grant(subscription: &Subscription, terms: &CreditAttachment, now: Timestamp) 
         grant_id: GrantId::derived(&cause),
         customer_id: subscription.customer_id.clone(),
         credit_entitlement_id: terms.credit_entitlement_id.clone(),
-        source: GrantSource::Subscription,
-        amount: terms.credits_amount.clone(),
-        remaining: terms.credits_amount.clone(),
+        source: if is_trial {
+            GrantSource::Trial
+        } else {
+            GrantSource::Subscription
+        },
+        remaining: amount.clone(),
+        amount,
         held: Decimal::zero(),
         expired: Decimal::zero(),
         priority: SUBSCRIPTION_PRIORITY,
         effective_at: period.start,
-        expires_at: Some(expiry(period, terms.expires_after_days)),
+        // A shorter life ends by itself, unless the rest may go over at the close.
+        ends_at_close: !is_trial && (terms.rollover.enabled || expires_at == Some(period.end)),
+        expires_at,
         subscription_id: Some(subscription.subscription_id.clone()),
         period: Some(n),
         parent_grant_id: None,
@@ -152,6 +196,17 @@ fn grant(subscription: &Subscription, terms: &CreditAttachment, now: Timestamp) 
         created_at: now,
         updated_at: now,
     }
+}
+
+/// Credits of a trial end with it, if that was agreed, and otherwise after as many days as others.
+fn trial_expiry(trial: Period, terms: &CreditAttachment) -> Option<Timestamp> {
+    if terms.trial_credits_expire_after_trial {
+        return Some(expiry(trial, terms.expires_after_days));
+    }
+    let life = terms
+        .expires_after_days
+        .and_then(|days| DAY.checked_mul(days));
+    life.and_then(|life| trial.start.checked_add(life))
 }
 
 /// Without rollover, credits of a period never outlive it; a shorter life may be agreed.

@@ -23,7 +23,7 @@ pub(super) fn credits(
     draft: &mut Draft,
     next: &Subscription,
 ) -> Result<(Vec<GrantChange>, Vec<Grant>), BillingError> {
-    let mut new = opening::grants(next, closing.now);
+    let mut new = opening::grants(next, closing.now)?;
     new.retain(|grant| {
         closing
             .grants

@@ -9,6 +9,7 @@ mod crash;
 mod credit;
 mod cycles;
 mod expiry;
+mod granting;
 mod late;
 mod ledger;
 mod model;

@@ -81,6 +81,7 @@ pub fn grant(holdings: &Holdings, new: NewGrant, order: &Order<'_>) -> (Posting,
         priority: new.priority,
         effective_at: new.effective_at,
         expires_at: new.expires_at,
+        ends_at_close: false,
         subscription_id: None,
         period: None,
         parent_grant_id: None,
@@ -275,20 +276,15 @@ pub fn release(
     Ok((desk.close(after.clone()), after))
 }
 
-/// Forfeits what is left of grants that no subscription closes and that are over at `order.at`.
+/// Forfeits what nobody uses of grants that expire by themselves and are over at `order.at`. What open periods have used is left
+/// for their close.
 #[must_use]
 pub fn expire(holdings: &Holdings, order: &Order<'_>) -> Posting {
-    let is_over = |grant: &&Grant| {
-        let ended = grant.expires_at.is_some_and(|end| end <= order.at);
-        ended && grant.subscription_id.is_none()
-    };
+    let is_over = |grant: &&Grant| grant.expires_itself().is_some_and(|end| end <= order.at);
     let mut book = order.book(holdings);
     let mut grants_changed = Vec::new();
     for grant in holdings.booked.iter().filter(is_over) {
         let rest = holdings.unused(grant).remaining;
-        if rest.is_zero() {
-            continue;
-        }
         book.expired(
             &holdings.credit_entitlement_id,
             &grant.grant_id,
@@ -298,6 +294,7 @@ pub fn expire(holdings: &Holdings, order: &Order<'_>) -> Posting {
         let after = Grant {
             remaining: &grant.remaining - &rest,
             expired: &grant.expired + &rest,
+            ends_at_close: true,
             updated_at: order.at,
             ..grant.clone()
         };

@@ -187,13 +187,23 @@ impl Purse {
     }
 
     /// Ends the grants of period `n` of a subscription, which ends earlier than was thought when they were made: where `gone`
-    /// begins. Those that were agreed to outlive the period are left.
-    pub fn cut(&mut self, subscription: &SubscriptionId, n: u32, gone: Period, now: Timestamp) {
+    /// begins. Those that were agreed to outlive the period are left, and those of a trial where `is_last` does not say that no
+    /// period follows.
+    pub fn cut(
+        &mut self,
+        subscription: &SubscriptionId,
+        (n, is_last): (u32, bool),
+        gone: Period,
+        now: Timestamp,
+    ) {
         let of_period = |grant: &&mut Grant| {
             let ends_in = |end: Timestamp| gone.start < end && end <= gone.end;
-            grant.source == GrantSource::Subscription
-                && grant.subscription_id.as_ref() == Some(subscription)
-                && grant.period == Some(n)
+            let ends = match grant.source {
+                GrantSource::Subscription => grant.period == Some(n),
+                GrantSource::Trial => is_last,
+                GrantSource::OneTime | GrantSource::Api | GrantSource::Rollover => false,
+            };
+            ends && grant.subscription_id.as_ref() == Some(subscription)
                 && grant.expires_at.is_some_and(ends_in)
         };
         for grant in self.grants.iter_mut().filter(of_period) {

@@ -120,8 +120,14 @@ pub struct CreditAttachment {
     /// The same as an amount of credits; at most one of the two is told.
     #[serde(default)]
     pub low_balance_threshold_amount: Option<Decimal>,
-    /// How grants are prorated on a plan change: `prorate` or `no_prorate`, as told.
+    /// Whether a period that is only a part of one grants its share: `prorate` or `no_prorate`, as told.
     pub proration_behavior: String,
+    /// Credits granted when a trial begins.
+    #[serde(default)]
+    pub trial_credits: Option<Decimal>,
+    /// Whether those end with the trial.
+    #[serde(default)]
+    pub trial_credits_expire_after_trial: bool,
 }
 
 impl CreditEntitlement {
@@ -171,6 +177,8 @@ impl CreditEntitlement {
             low_balance_threshold_percent: None,
             low_balance_threshold_amount: None,
             proration_behavior: "no_prorate".to_owned(),
+            trial_credits: None,
+            trial_credits_expire_after_trial: false,
         }
     }
 }
@@ -183,6 +191,9 @@ impl CreditAttachment {
     pub fn check(&self, path: &str, currency: Currency) -> Result<(), CatalogError> {
         let credits = format!("{path}.credits_amount");
         check_credits(&credits, &self.credits_amount, self.precision)?;
+        if let Some(credits) = &self.trial_credits {
+            check_credits(&format!("{path}.trial_credits"), credits, self.precision)?;
+        }
         self.check_low_balance(path)?;
         let terms = Terms {
             prefix: format!("{path}."),
@@ -195,6 +206,12 @@ impl CreditAttachment {
         };
         terms.check()?;
         self.check_overage_price(path, currency)
+    }
+
+    /// Whether a period that is only a part of one grants its share.
+    #[must_use]
+    pub fn prorates(&self) -> bool {
+        self.proration_behavior == "prorate"
     }
 
     /// Whether a low balance is told.

@@ -33,6 +33,10 @@ pub struct Grant {
     pub effective_at: Timestamp,
     /// From when on it is worth nothing; none lives until it is burned.
     pub expires_at: Option<Timestamp>,
+    /// Whether the close of a period books its end, and not time alone: it may be carried over there, or open periods have
+    /// used what is left of it.
+    #[serde(default)]
+    pub ends_at_close: bool,
     /// The subscription that granted it, if one did.
     pub subscription_id: Option<SubscriptionId>,
     /// The period of that subscription.
@@ -67,6 +71,13 @@ pub enum GrantSource {
 }
 
 impl Grant {
+    /// Returns when it expires by itself; none when it does not, or has nothing left.
+    #[must_use]
+    pub fn expires_itself(&self) -> Option<Timestamp> {
+        self.expires_at
+            .filter(|_| !self.ends_at_close && self.remaining.is_positive())
+    }
+
     /// Whether usage at `instant` may burn it.
     #[must_use]
     pub fn is_good_at(&self, instant: Timestamp) -> bool {

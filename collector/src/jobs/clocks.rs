@@ -1,6 +1,6 @@
 //! Lets test clocks go on: from one thing that falls due to the next, each done at its own time.
 
-use super::{alerts, collection, note, reservations};
+use super::{alerts, collection, expiry, note, reservations};
 use crate::{
     billing::{self, RunTerms, collect::CollectionRun},
     id::InvoiceId,
@@ -63,6 +63,7 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
     /// Does everything that falls due by itself; tells whether some of it has to wait.
     async fn work(&self, present: &Present) -> Result<bool, StorageError> {
         reservations::end_overdue(self.storage, present).await?;
+        expiry::end_overdue(self.storage, present).await?;
         let (machine, terms) = (self.clock.machine(), self.terms);
         let closing = billing::close_due_at(self.storage, present, machine, terms, self.holder);
         let closed = closing.await?;

@@ -125,4 +125,13 @@ pub trait LedgerStore: Send + Sync + 'static {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Reservation>, StorageError>;
+
+    /// Returns up to `limit` grants, of those who live by `timeline`, that expire by themselves and were over at `now` without
+    /// being booked as such, the longest overdue first.
+    async fn overdue_grants(
+        &self,
+        timeline: Option<&TestClockId>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Grant>, StorageError>;
 }

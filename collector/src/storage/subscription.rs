@@ -93,8 +93,8 @@ pub trait SubscriptionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Subscription>, StorageError>;
 
-    /// Returns when, after `after`, the next open period ends, the next reservation is over or the next invoice is to be
-    /// collected, of those who live by `timeline`.
+    /// Returns when, after `after`, the next open period ends, the next reservation is over, the next grant expires or the next
+    /// invoice is to be collected, of those who live by `timeline`.
     async fn next_due(
         &self,
         timeline: Option<&TestClockId>,

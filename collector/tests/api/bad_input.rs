@@ -314,6 +314,12 @@ async fn bad_products_are_refused() {
             json!([{"credit_entitlement_id": tokens, "credits_amount": amount}]),
         )
     };
+    let agreed = |terms: Value| {
+        let mut attached = json!({"credit_entitlement_id": tokens, "credits_amount": "1"});
+        let fields = attached.as_object_mut().unwrap();
+        fields.extend(terms.as_object().unwrap().clone());
+        with(&good, "/credit_entitlements", json!([attached]))
+    };
     let p = "/products";
     check(
         &running,
@@ -367,6 +373,14 @@ async fn bad_products_are_refused() {
             case(p, with(&good, "/credit_entitlements", json!([{"credit_entitlement_id": "cde_none", "credits_amount": "1"}])), 400, "MISSING_CREDIT_ENTITLEMENT_IDS", "credit_entitlements[0].credit_entitlement_id"),
             case(p, attached("1.001"), 422, "INVALID_FIELD", "credit_entitlements[0].credits_amount"),
             case(p, attached("0"), 422, "INVALID_FIELD", "credit_entitlements[0].credits_amount"),
+            case(p, agreed(json!({"trial_credits": "-1"})), 422, "INVALID_FIELD", "credit_entitlements[0].trial_credits"),
+            case(p, agreed(json!({"trial_credits": "0.001"})), 422, "INVALID_FIELD", "credit_entitlements[0].trial_credits"),
+            case(p, agreed(json!({"trial_credits_expire_after_trial": "yes"})), 422, "INVALID_FIELD", "credit_entitlements[0].trial_credits_expire_after_trial"),
+            case(p, agreed(json!({"low_balance_threshold_percent": 101})), 422, "INVALID_FIELD", "credit_entitlements[0].low_balance_threshold_percent"),
+            case(p, agreed(json!({"low_balance_threshold_amount": "-1"})), 422, "INVALID_FIELD", "credit_entitlements[0].low_balance_threshold_amount"),
+            case(p, agreed(json!({"low_balance_threshold_amount": "0.001"})), 422, "INVALID_FIELD", "credit_entitlements[0].low_balance_threshold_amount"),
+            case(p, agreed(json!({"low_balance_threshold_amount": "1", "low_balance_threshold_percent": 5})), 422, "INVALID_FIELD", "credit_entitlements[0].low_balance_threshold_amount"),
+            case(p, agreed(json!({"proration_behavior": "sometimes"})), 422, "INVALID_FIELD", "credit_entitlements[0].proration_behavior"),
             case(p, with(&attached("1"), "/credit_entitlements/0/rollover_percentage", json!(101)), 422, "INVALID_FIELD", "credit_entitlements[0].rollover_percentage"),
             case(p, with(&attached("1"), "/credit_entitlements/0/rollover_amount_max", json!("0.001")), 422, "INVALID_FIELD", "credit_entitlements[0].rollover_amount_max"),
         ],

@@ -204,6 +204,72 @@ async fn a_customers_credits_and_payments_live_by_its_clock() {
 }
 
 #[tokio::test]
+async fn grants_end_at_their_time_in_order_and_all_of_it_is_told() {
+    let running = start(tempfile::tempdir().unwrap()).await;
+    let api = &running.api;
+    let tokens = json!({
+        "name": "Tokens", "unit": "token", "precision": 0, "overage_enabled": false, "rollover_enabled": false,
+    });
+    let tokens = api.create("/credit-entitlements", tokens, "id").await;
+    let id = clock(api, json!({"frozen_time": "2026-01-01T00:00:00Z"})).await;
+    api.post(
+        "/customers",
+        json!({"customer_id": "ada", "name": "Ada", "email": "ada@example.com", "test_clock": id}),
+    )
+    .await;
+    let grant = |amount: &str, priority: u32, expires_at: &str| json!({"credit_entitlement_id": tokens, "amount": amount, "priority": priority, "expires_at": expires_at});
+    api.post(
+        "/v1/customers/ada/grants",
+        grant("50", 10, "2026-01-10T06:00:00Z"),
+    )
+    .await;
+    api.post(
+        "/v1/customers/ada/grants",
+        grant("30", 1, "2026-01-05T00:00:00Z"),
+    )
+    .await;
+    let entries = format!("/credit-entitlements/{tokens}/balances/ada/ledger-entries");
+    api.post(&entries, json!({"entry_type": "debit", "amount": "10"}))
+        .await;
+    // Told to go on past everything at once, and once more.
+    for to in ["2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"] {
+        advance(api, &id, to).await;
+        arrived(api, &id).await;
+        let outbox = api.fetch("/v1/outbox?limit=1000").await;
+        let told: Vec<Value> = outbox["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| {
+                let data = &message["data"];
+                json!([
+                    message["topic"],
+                    message["at"],
+                    data["amount"],
+                    data["balance_after"]
+                ])
+            })
+            .collect();
+        let begun = "2026-01-01T00:00:00Z";
+        assert_eq!(
+            told,
+            [
+                json!(["credit.added", begun, "50", "50"]),
+                json!(["credit.added", begun, "30", "80"]),
+                json!(["credit.deducted", begun, "10", "70"]),
+                json!(["credit.expired", "2026-01-05T00:00:00Z", "20", "50"]),
+                json!(["credit.expired", "2026-01-10T06:00:00Z", "50", "0"]),
+            ]
+        );
+    }
+    let path = format!("/credit-entitlements/{tokens}/balances/ada");
+    assert_eq!(api.fetch(&path).await["balance"], "0");
+    let audit = api.fetch("/v1/ledgers/audit").await;
+    assert_eq!(audit["items"][0]["faults"], json!([]));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn the_whole_collector_can_live_by_a_clock_that_survives_restarts() {
     let running = start(tempfile::tempdir().unwrap()).await;
     let api = &running.api;

@@ -359,6 +359,7 @@ pub(crate) fn grant(id: &str, customer_name: &str, amount: i64) -> Grant {
         priority: 0,
         effective_at: NEW_YEAR,
         expires_at: None,
+        ends_at_close: false,
         subscription_id: None,
         period: None,
         parent_grant_id: None,

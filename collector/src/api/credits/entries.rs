@@ -12,90 +12,18 @@ use super::super::body::JsonBody;
 use super::super::error::ApiError;
 use super::super::field::Exact;
 use super::super::query::Query;
-use super::super::reply::{BRAND_ID, BUSINESS_ID, Items};
+use super::super::reply::Items;
 use super::super::state::ApiState;
 use super::grants::{PRIORITY_DEFAULT, give};
 use super::{Place, Remark, replayed, unit_of};
+use crate::bookkeeping::CreditEntry;
 use crate::bookkeeping::teller::{self, NewGrant, Order};
 use crate::credits::GrantSource;
 use crate::id::{EntitlementId, GrantId, TransferId};
-use crate::ledger::{Account, Entry, TransactionType, Transfer};
+use crate::ledger::{Account, TransactionType};
 use crate::metadata::Metadata;
 use crate::money::Decimal;
 use crate::storage::EntryFilter;
-
-/// An entry in replies.
-#[derive(Serialize)]
-pub(in super::super) struct EntryReply {
-    id: TransferId,
-    business_id: &'static str,
-    brand_id: &'static str,
-    credit_entitlement_id: EntitlementId,
-    customer_id: CustomerId,
-    transaction_type: Option<TransactionType>,
-    is_credit: bool,
-    amount: Decimal,
-    balance_before: Decimal,
-    balance_after: Decimal,
-    overage_before: Decimal,
-    overage_after: Decimal,
-    grant_id: Option<GrantId>,
-    reference_type: Option<&'static str>,
-    reference_id: Option<String>,
-    description: Option<String>,
-    metadata: Metadata,
-    created_at: Timestamp,
-}
-
-/// What a transfer adds to an account that grows on its debit side.
-fn into(transfer: &Transfer, account: Account) -> Decimal {
-    if transfer.debit == account {
-        transfer.amount.clone()
-    } else if transfer.credit == account {
-        -&transfer.amount
-    } else {
-        Decimal::zero()
-    }
-}
-
-impl EntryReply {
-    fn new(entry: Entry, entitlement: &EntitlementId) -> Self {
-        let transfer = &entry.transfer;
-        let more = into(transfer, Account::CreditsAvailable);
-        let owed_less = into(transfer, Account::CreditsOwed);
-        let (reference_type, reference_id) = reference(transfer);
-        Self {
-            id: transfer.transfer_id.clone(),
-            business_id: BUSINESS_ID,
-            brand_id: BRAND_ID,
-            credit_entitlement_id: entitlement.clone(),
-            customer_id: transfer.customer_id.clone(),
-            transaction_type: entry.transaction_type(),
-            is_credit: more.is_positive() || (more.is_zero() && owed_less.is_positive()),
-            amount: transfer.amount.clone(),
-            balance_before: &entry.standing.has - &more,
-            balance_after: entry.standing.has.clone(),
-            overage_before: &entry.standing.owes + &owed_less,
-            overage_after: entry.standing.owes.clone(),
-            grant_id: transfer.cause.grant_id().cloned(),
-            reference_type,
-            reference_id,
-            description: transfer.note.reason.clone(),
-            metadata: transfer.note.metadata.clone(),
-            created_at: transfer.at,
-        }
-    }
-}
-
-fn reference(transfer: &Transfer) -> (Option<&'static str>, Option<String>) {
-    if let Some(invoice) = transfer.cause.invoice_id() {
-        return (Some("invoice"), Some(invoice.to_string()));
-    }
-    match transfer.cause.reservation_id() {
-        Some(reservation) => (Some("reservation"), Some(reservation.to_string())),
-        None => (None, None),
-    }
-}
 
 /// `GET /credit-entitlements/{id}/balances/{customer}/ledger`, newest first: what was booked. Open periods are booked at
 /// their close.
@@ -103,7 +31,7 @@ pub(in super::super) async fn list(
     State(state): State<ApiState>,
     Path((id, customer)): Path<(String, String)>,
     mut query: Query,
-) -> Result<Json<Items<EntryReply>>, ApiError> {
+) -> Result<Json<Items<CreditEntry>>, ApiError> {
     let page = query.page()?;
     let kind = query.text("transaction_type")?;
     let transaction_type = kind.as_deref().map(parse_type).transpose()?;
@@ -122,13 +50,7 @@ pub(in super::super) async fn list(
         .storage
         .entries(&place.customer_id, &filter, page)
         .await?;
-    let entitlement = &place.entitlement.id;
-    Ok(Json(
-        entries
-            .into_iter()
-            .map(|entry| EntryReply::new(entry, entitlement))
-            .collect(),
-    ))
+    Ok(Json(entries.iter().filter_map(CreditEntry::of).collect()))
 }
 
 fn parse_type(text: &str) -> Result<TransactionType, ApiError> {

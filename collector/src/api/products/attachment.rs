@@ -5,14 +5,14 @@ use submeter_common::time::Timestamp;
 
 use super::super::credit_entitlements::timeframe;
 use super::super::error::ApiError;
-use super::super::field::{Exact, Ignored, Unsupported};
+use super::super::field::Exact;
 use crate::catalog::{CatalogError, CatalogErrorKind, Interval};
 use crate::credits::{CreditAttachment, OverageBehavior, Rollover};
 use crate::id::{AttachmentId, EntitlementId};
 use crate::money::{Currency, Decimal};
 use crate::storage::CatalogSnapshot;
 
-/// Ways of proration that official clients know. No plan changes yet, so none has an effect.
+/// Ways of proration that official clients know.
 #[derive(Copy, Clone, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Proration {
@@ -42,10 +42,8 @@ pub(super) struct AttachmentRequest {
     rollover_timeframe_interval: Option<Interval>,
     rollover_amount_min: Option<Exact>,
     rollover_amount_max: Option<Exact>,
-    #[serde(default, rename = "trial_credits")]
-    _trial_credits: Unsupported,
-    #[serde(default, rename = "trial_credits_expire_after_trial")]
-    _trial_credits_expire_after_trial: Ignored,
+    trial_credits: Option<Exact>,
+    trial_credits_expire_after_trial: Option<bool>,
 }
 
 impl AttachmentRequest {
@@ -97,6 +95,14 @@ impl AttachmentRequest {
                 Some(Proration::Prorate) => "prorate".to_owned(),
                 Some(Proration::NoProrate) | None => base.proration_behavior,
             },
+            // Clients that know no trial credits send none of them.
+            trial_credits: self
+                .trial_credits
+                .map(Decimal::from)
+                .filter(|credits| !credits.is_zero()),
+            trial_credits_expire_after_trial: self
+                .trial_credits_expire_after_trial
+                .unwrap_or(false),
             ..base
         })
     }
@@ -126,6 +132,7 @@ pub(super) struct AttachmentReply {
     rollover_timeframe_interval: Option<Interval>,
     rollover_amount_min: Option<Decimal>,
     rollover_amount_max: Option<Decimal>,
+    trial_credits: Option<Decimal>,
     trial_credits_expire_after_trial: bool,
 }
 
@@ -156,7 +163,8 @@ impl From<CreditAttachment> for AttachmentReply {
                 .map(|timeframe| timeframe.interval),
             rollover_amount_min: attached.rollover.amount_min,
             rollover_amount_max: attached.rollover.amount_max,
-            trial_credits_expire_after_trial: false,
+            trial_credits: attached.trial_credits,
+            trial_credits_expire_after_trial: attached.trial_credits_expire_after_trial,
         }
     }
 }

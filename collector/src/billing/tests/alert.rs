@@ -1,9 +1,13 @@
 //! Marks of open periods: told once each, whatever dies in between and whoever looks at once.
 
-use super::world::{WAIT, World, at, customer, in_tokens, per_unit};
+use super::{
+    till::Gift,
+    world::{WAIT, World, at, customer, in_tokens, per_unit},
+};
 use crate::{
     alerts::{Measure, NewThreshold, Scope, Threshold},
     billing::{self, alert},
+    credits::GrantSource,
     money::{Currency, Decimal},
     outbox::Topic,
     storage::{AddOutcome, AlertStore, OutboxStore, StorageError, rocksdb::Death},
@@ -271,4 +275,75 @@ async fn several_that_look_at_once_tell_each_mark_once() {
         let expected = usize::from(round >= 9) + usize::from(round >= 10);
         assert_eq!(told(&world).await.len(), expected, "round {round}");
     }
+}
+
+/// Which balances were told to be low, in order.
+async fn low(world: &World) -> Vec<String> {
+    let messages = world.store().messages(0, 1000).await.unwrap();
+    let low = messages
+        .iter()
+        .map(|message| &message.message)
+        .filter(|message| message.topic == Topic::CreditBalanceLow);
+    low.map(|message| {
+        message.data["available_balance"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_low_balance_is_told_when_it_falls_by_usage_or_by_a_debit() {
+    let mut world = World::new("2025-01-01").await;
+    world.meter("images", Sum).await;
+    let mut tokens = world.tokens("100", 0).await;
+    tokens.low_balance_threshold_percent = Some(20);
+    let product = world
+        .product(0, vec![in_tokens("images", 0, "1")], vec![tokens])
+        .await;
+    world.subscribe(&product, "2025-01-01", 1).await;
+    let mut told = Vec::new();
+    for (units, expected) in [("79", None), ("1", Some("20")), ("5", None)] {
+        world
+            .deliver("2025-01-05", &[("images", "2025-01-04", units)])
+            .await;
+        look(&world).await.unwrap();
+        told.extend(expected.map(str::to_owned));
+        assert_eq!(low(&world).await, told);
+    }
+    let gift = Gift {
+        source: GrantSource::Api,
+        amount: 50,
+        priority: 1,
+        effective_at: at("2025-01-01"),
+        expires_at: None,
+        repays_overage: false,
+    };
+    world.give("gift", gift).await;
+    look(&world).await.unwrap();
+    world.debit("debit", 60).await.unwrap();
+    look(&world).await.unwrap();
+    assert_eq!(low(&world).await, ["20", "5"]);
+    // The next period begins with credits of its own, and is told by itself.
+    world.run_at("2025-02-01").await;
+    look(&world).await.unwrap();
+    assert_eq!(low(&world).await.len(), 2);
+    world
+        .deliver("2025-02-03", &[("images", "2025-02-02", "100")])
+        .await;
+    look(&world).await.unwrap();
+    assert_eq!(low(&world).await, ["20", "5", "0"]);
+    let messages = world.store().messages(0, 1000).await.unwrap();
+    let mut all = messages.iter().map(|message| &message.message);
+    let last = all.rfind(|message| message.topic == Topic::CreditBalanceLow);
+    let data = &last.unwrap().data;
+    assert_eq!(
+        json!([
+            data["threshold_percent"],
+            data["threshold_amount"],
+            data["subscription_credits_amount"]
+        ]),
+        json!([20, "20", "100"])
+    );
 }

@@ -52,6 +52,7 @@ fn grant(given: &Given) -> Grant {
         priority: given.priority,
         effective_at: minute(-given.age),
         expires_at: given.expires.map(minute),
+        ends_at_close: false,
         subscription_id: None,
         period: None,
         parent_grant_id: None,

@@ -25,6 +25,7 @@ fn grant(name: &str, amount: i64, priority: u32) -> Grant {
         priority,
         effective_at: at(0),
         expires_at: Some(at(100)),
+        ends_at_close: true,
         subscription_id: None,
         period: None,
         parent_grant_id: None,

@@ -97,6 +97,8 @@ pub(super) enum Index {
     ReservationsDue = 22,
     /// credit entitlement, customer: who was ever given such credits
     HoldersOfEntitlement = 23,
+    /// test clock or nothing, expiry, grant: what time alone ends
+    GrantsDue = 33,
     /// customer: whose usage or credits changed since somebody looked; the number of the last touch
     Touched = 30,
     /// product, meter: which some plan of the product prices; both ids
@@ -186,6 +188,11 @@ impl Key {
     /// Reservations that are held under a test clock, or under none, by the end of their time.
     pub(super) fn reservations_due(test_clock: Option<&TestClockId>) -> Self {
         Self::of_index(Index::ReservationsDue).text(test_clock.map_or("", TestClockId::as_str))
+    }
+
+    /// Grants that expire by themselves under a test clock, or under none, by their expiry.
+    pub(super) fn grants_due(test_clock: Option<&TestClockId>) -> Self {
+        Self::of_index(Index::GrantsDue).text(test_clock.map_or("", TestClockId::as_str))
     }
 
     /// What is to be collected under a test clock, or under none, begins with this.

@@ -12,7 +12,7 @@ use super::key::{Index, Key, Kind, behind};
 use super::ledger_audit;
 use super::transaction::Transaction;
 use crate::bookkeeping::consistency::{self, MoneyShown};
-use crate::bookkeeping::{GrantChange, Posting};
+use crate::bookkeeping::{GrantChange, Posting, credit_entry};
 use crate::credits::{Grant, Reservation, ReservationStatus};
 use crate::customer::Customer;
 use crate::id::{EntitlementId, GrantId, ReservationId, TestClockId};
@@ -164,6 +164,33 @@ impl LedgerStore for RocksStore {
         })
         .await
     }
+
+    async fn overdue_grants(
+        &self,
+        timeline: Option<&TestClockId>,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Grant>, StorageError> {
+        let prefix = Key::grants_due(timeline);
+        self.blocking(move |database| overdue_grants(database, &prefix, now, limit))
+            .await
+    }
+}
+
+/// What expires by itself as of `now` for those who live by `timeline`.
+fn overdue_grants(
+    database: &Database,
+    prefix: &Key,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Grant>, StorageError> {
+    let due = database.indexed(Kind::Grant, prefix.as_bytes(), Direction::Forward);
+    let is_over = |grant: &Result<Grant, _>| {
+        grant.as_ref().map_or(true, |grant: &Grant| {
+            grant.expires_at.is_some_and(|end| end <= now)
+        })
+    };
+    due.take_while(is_over).take(limit).collect()
 }
 
 impl EntryFilter {
@@ -254,6 +281,7 @@ fn change_grant(write: &mut Transaction<'_>, change: &GrantChange) -> Result<boo
         return Ok(false);
     }
     write.put_document(Kind::Grant, id, &change.after)?;
+    expect_expiry(write, Some(&change.before), &change.after)?;
     Ok(true)
 }
 
@@ -264,7 +292,37 @@ fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, Storage
     }
     write.put_document(Kind::Grant, id, grant)?;
     list_grant(write, grant)?;
+    expect_expiry(write, None, grant)?;
     Ok(true)
+}
+
+/// Puts a grant into the list of what expires by itself, or takes it out, as it is afterwards.
+pub(super) fn expect_expiry(
+    write: &mut Transaction<'_>,
+    before: Option<&Grant>,
+    after: &Grant,
+) -> Result<(), StorageError> {
+    let (was, is) = (
+        before.and_then(Grant::expires_itself),
+        after.expires_itself(),
+    );
+    if was == is {
+        return Ok(());
+    }
+    let test_clock = test_clock_of(write.database, &after.customer_id)?;
+    let id = after.grant_id.as_str();
+    let key = |at| {
+        Key::grants_due(test_clock.as_ref())
+            .time(at)
+            .last(id.as_bytes())
+    };
+    if let Some(at) = was {
+        write.delete_index(&key(at));
+    }
+    if let Some(at) = is {
+        write.put_index(&key(at), id);
+    }
+    Ok(())
 }
 
 /// Puts a grant into the list of its customer's, and its customer into that of who holds such credits.
@@ -299,6 +357,9 @@ fn add_entry(
         )));
     }
     let entry = books.post(transfer).map_err(refused)?;
+    if let Some(message) = credit_entry::message(&entry) {
+        write.put_message(message)?;
+    }
     let place = Key::of_ledger(&customer).order(entry.sequence);
     write.put_document_at(&place, &entry)?;
     let number = entry.sequence.to_string();
@@ -337,10 +398,7 @@ fn put_reservation(
             Key::of_index(Index::ReservationsOfCustomer).text(reservation.customer_id.as_str());
         write.put_index(&of_customer.order(order), id);
     }
-    let customer: Option<Customer> = write
-        .database
-        .document(Kind::Customer, reservation.customer_id.as_str())?;
-    let test_clock = customer.and_then(|customer| customer.test_clock);
+    let test_clock = test_clock_of(write.database, &reservation.customer_id)?;
     let due = Key::reservations_due(test_clock.as_ref())
         .time(reservation.expires_at)
         .last(id.as_bytes());
@@ -350,6 +408,14 @@ fn put_reservation(
         write.delete_index(&due);
     }
     write.put_document(Kind::Reservation, id, reservation)
+}
+
+fn test_clock_of(
+    database: &Database,
+    customer: &CustomerId,
+) -> Result<Option<TestClockId>, StorageError> {
+    let customer: Option<Customer> = database.document(Kind::Customer, customer.as_str())?;
+    Ok(customer.and_then(|customer| customer.test_clock))
 }
 
 fn ledgers(

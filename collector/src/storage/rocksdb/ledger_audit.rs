@@ -90,6 +90,8 @@ fn rebuild_grant(
         ..stored
     };
     write.put_document(Kind::Grant, grant_id.as_str(), &grant)?;
+    // Whatever was in the list before.
+    ledger::expect_expiry(write, None, &grant)?;
     if !listed(still, &grant.customer_id)?.contains(grant_id) {
         ledger::list_grant(write, &grant)?;
     }

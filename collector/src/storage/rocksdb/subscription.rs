@@ -16,7 +16,7 @@ use super::key::{Index, Key, Kind, behind};
 use super::settle::{self, Staged};
 use super::transaction::Transaction;
 use crate::billing::{Invoice, Settlement};
-use crate::credits::Reservation;
+use crate::credits::{Grant, Reservation};
 use crate::id::{SubscriptionId, TestClockId};
 use crate::outbox::NewMessage;
 use crate::storage::{
@@ -244,12 +244,15 @@ fn next_due(
         Key::reservations_due(timeline),
         after,
     )?;
+    let grant: Option<Grant> =
+        first_behind(database, Kind::Grant, Key::grants_due(timeline), after)?;
     let invoice: Option<Invoice> =
         first_behind(database, Kind::Invoice, Key::collections(timeline), after)?;
     let ends = period.map(|subscription| subscription.current_period.end);
     let over = reservation.map(|reservation| reservation.expires_at);
+    let expires = grant.and_then(|grant| grant.expires_at);
     let collected = invoice.and_then(|invoice| invoice.collection.next_attempt_at);
-    Ok([ends, over, collected].into_iter().flatten().min())
+    Ok([ends, over, expires, collected].into_iter().flatten().min())
 }
 
 /// Reads what the first entry under `prefix` behind all of `after` names.
