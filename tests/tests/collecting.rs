@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use submeter_common::{Clock, SystemClock};
 use submeter_tests::builders::{self, Every};
 use submeter_tests::network::{Manner, Merchant};
-use submeter_tests::system::{Api, Collector, PATIENCE, eventually};
+use submeter_tests::system::{Api, Collector, PATIENCE, Process, eventually, free_address};
 use tempfile::TempDir;
 
 /// Minor units of each invoice.
@@ -105,6 +105,40 @@ async fn a_collector_killed_between_question_and_answer_takes_the_money_once() -
         let expected: BTreeMap<String, usize> = expected.map(|topic| (topic.to_owned(), 1)).into();
         ensure!(told == expected, "{told:?}");
     }
+    Ok(())
+}
+
+/// The service that the documentation shows, which judges signatures by another library than ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_of_the_documentation_is_asked_and_paid() -> Result<()> {
+    let directory = TempDir::new()?;
+    let merchant = Merchant::start(Manner::Prompt, 1).await?;
+    let settings = settings(directory.path(), &merchant, "payment_timeout = \"1s\"")?;
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").context("cargo names the package")?;
+    let page = Path::new(&package).join("../docs/payments.md");
+    let page = std::fs::read_to_string(page)?;
+    let (_, example) = page.split_once("```python\n").context("an example")?;
+    let (example, _) = example.split_once("```").context("its end")?;
+    let address = free_address()?;
+    let port = address.rsplit(':').next().context("a port")?;
+    ensure!(example.contains("8090"), "{example}");
+    let script = directory.path().join("charge.py");
+    std::fs::write(&script, example.replace("8090", port))?;
+    let secret = std::fs::read_to_string(directory.path().join("payment.secret"))?;
+    let environment = [("SECRET", secret.trim())];
+    let log = directory.path().join("charge.log");
+    let _service = Process::spawn_with(Path::new("python3"), &[script], &log, &environment)?;
+    let settings = settings.replace(merchant.url(), &format!("http://{address}/charge"));
+    let place = directory.path().join("collector");
+    let collector = Collector::start(&place, &settings).await?;
+    owing(collector.api(), 1).await?;
+    let invoices = all_paid(collector.api(), 1).await?;
+    let payment = &invoices[0]["payments"][0];
+    let id = payment["payment_id"].as_str().context("an id")?;
+    ensure!(
+        payment["reference"] == json!(format!("ch_{id}")),
+        "{payment}"
+    );
     Ok(())
 }
 

@@ -176,7 +176,33 @@ impl<S: Storage + ?Sized> Verifier<'_, S> {
             let problem = format!("payments come to {paid}, the invoice shows {shown} paid");
             self.find(invoice, None, problem);
         }
+        self.wallet(invoice).await?;
         self.credit_notes(invoice).await
+    }
+
+    /// Adds up what the ledger took from the wallet for the invoice, at its issue and since.
+    async fn wallet(&mut self, invoice: &Invoice) -> Result<(), BillingError> {
+        let (id, customer) = (&invoice.invoice_id, &invoice.customer_id);
+        let mut taken = Decimal::zero();
+        let at_issue = format!("wallet:{id}");
+        if let Some(entry) = self.storage.entry_of_key(customer, &at_issue).await? {
+            taken += &entry.transfer.amount;
+        }
+        let mut since = Decimal::zero();
+        while let Some(entry) = self
+            .storage
+            .entry_of_key(customer, &format!("wallet:{id}:{since}"))
+            .await?
+        {
+            since += &entry.transfer.amount;
+        }
+        taken += &since;
+        let shown = invoice.from_wallet();
+        if taken != Decimal::from(shown) {
+            let problem = format!("the wallet paid {taken}, the invoice shows {shown}");
+            self.find(invoice, None, problem);
+        }
+        Ok(())
     }
 
     async fn credit_notes(&mut self, invoice: &Invoice) -> Result<(), BillingError> {

@@ -5,6 +5,7 @@ use crate::{
     billing::{
         ChangeError, Invoice, InvoiceStatus, change,
         collect::{self, AnswerError, CollectionReport, CollectionRun, Outcome},
+        verify,
     },
     bookkeeping::wallet,
     ledger::Note,
@@ -29,10 +30,12 @@ use std::{
 };
 use submeter_common::{AggregationKind::Sum, Clock as _};
 
-/// A gateway that says what the test wants, and remembers each payment that it was asked for, by its key.
+/// A gateway that says what the test wants, and remembers each payment that it was asked for, by its key. What it said of one
+/// in the end it says again.
 #[derive(Debug, Default)]
 struct Scripted {
     answers: Mutex<VecDeque<Answer>>,
+    ended: Mutex<BTreeMap<String, Answer>>,
     asked: Mutex<BTreeMap<String, Vec<Charge>>>,
     at_once: AtomicUsize,
     at_once_most: AtomicUsize,
@@ -56,8 +59,16 @@ impl Gateway for Scripted {
         let mut asked = self.asked.lock().unwrap();
         let of_key = asked.entry(charge.payment_id.to_string()).or_default();
         of_key.push(charge.clone());
+        let mut ended = self.ended.lock().unwrap();
+        if let Some(answer) = ended.get(charge.payment_id.as_str()) {
+            return answer.clone();
+        }
         let next = self.answers.lock().unwrap().pop_front();
-        next.unwrap_or(Answer::Succeeded { reference: None })
+        let answer = next.unwrap_or(Answer::Succeeded { reference: None });
+        if matches!(answer, Answer::Succeeded { .. } | Answer::Failed { .. }) {
+            ended.insert(charge.payment_id.to_string(), answer.clone());
+        }
+        answer
     }
 }
 
@@ -352,6 +363,21 @@ async fn the_wallet_pays_first_and_only_the_rest_is_asked_for() {
     );
     let books = world.store().books(&customer()).await.unwrap();
     assert_eq!(wallet::balance(&books, Currency::USD), 0);
+
+    // The ledger says the same, and an invoice that says otherwise is found.
+    let subscription = world.subscription(&invoice.subscription_id).await;
+    let found = verify::verify(world.store(), &subscription).await.unwrap();
+    assert_eq!(found.findings, []);
+    let mut damaged = invoice.clone();
+    damaged.collection.from_wallet -= 50;
+    world.store().damage_invoice(&damaged);
+    let found = verify::verify(world.store(), &subscription).await.unwrap();
+    let problems: Vec<&str> = found
+        .findings
+        .iter()
+        .map(|found| found.problem.as_str())
+        .collect();
+    assert_eq!(problems, ["the wallet paid 170, the invoice shows 120"]);
 }
 
 #[tokio::test]
@@ -435,6 +461,52 @@ async fn a_run_that_dies_before_or_after_any_of_its_writes_takes_the_money_once(
             );
             let asked = gateway.asked();
             assert_eq!(asked.len(), 1, "one payment, however often: {asked:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_death_around_the_last_refusal_ends_the_subscription_once() {
+    for death in [Death::Before, Death::After] {
+        for writes in 0.. {
+            let mut world = owing().await;
+            let gateway = Scripted::saying(&[declined()]);
+            let mut collecting = asking(&gateway);
+            collecting.terms.retries.clear();
+            collecting.terms.exhausted = Exhausted::Cancel;
+            world.clock.set(at("2025-02-01"));
+            let present = Present::of_machine(world.clock.now());
+            world.store().die(death(writes));
+            let run = CollectionRun {
+                storage: world.store(),
+                present: &present,
+                machine: &world.clock,
+                collecting: &collecting,
+                holder: "first",
+                is_stopped: &|| false,
+            };
+            let died = run.run().await;
+            if !world.store().is_dead() {
+                assert_eq!(writes, 2, "the asking's and the refusal's");
+                break;
+            }
+            assert!(died.is_err(), "at write {writes}");
+            world.restart();
+            world.collect_at("2025-02-02", &collecting).await;
+            world.collect_at("2025-02-03", &collecting).await;
+            assert!(world.past_due().await);
+            let invoice = world.only_invoice().await;
+            let subscription = world.subscription(&invoice.subscription_id).await;
+            assert!(subscription.cancellation.is_some(), "at write {writes}");
+            use Topic::*;
+            let expected = [
+                PaymentProcessing,
+                PaymentFailed,
+                SubscriptionCancelled,
+                SubscriptionPastDue,
+            ];
+            assert_eq!(world.told().await, expected, "at write {writes}");
+            assert_eq!(world.payments().await.len(), 1);
         }
     }
 }
