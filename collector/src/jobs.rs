@@ -98,7 +98,7 @@ pub async fn run<S: Storage + ?Sized>(
             tracing::warn!(%error, "grants that are over have to wait: the next run tries again");
         }
         let machine = clock.machine();
-        match billing::close_due_at(&*storage, &present, machine, terms, &holder).await {
+        match billing::close_due_at(&storage, &present, machine, terms, &holder).await {
             Ok(report) => {
                 metrics::counter!(metric::BILLING_RUNS, "outcome" => "done").increment(1);
                 // A gauge counts up to 2^53; above 2^32 the exact number has stopped to matter.
@@ -110,7 +110,7 @@ pub async fn run<S: Storage + ?Sized>(
             Err(error) => unavailable(&error),
         }
         let clockwork = Clockwork {
-            storage: &*storage,
+            storage: &storage,
             clock: &clock,
             terms,
             collecting: &collecting,

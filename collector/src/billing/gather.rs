@@ -21,7 +21,7 @@ use submeter_common::{AgentId, Meter, Period, Timestamp};
 /// what is older was settled long ago, and looking for it at every close would cost without end.
 const LATE_USAGE_AGE_MAX: Duration = Duration::from_secs(400 * 86_400);
 /// Invoices read at once.
-const INVOICES_PER_PAGE: u32 = 1_000;
+const INVOICES_PER_PAGE: u32 = 64;
 
 /// Which meters to read.
 #[derive(Copy, Clone, Debug)]
@@ -79,7 +79,7 @@ async fn read<S: Storage + ?Sized>(
     // Before the grants: whatever changes them from here on makes the settlement stale.
     let books = storage.books(&subscription.customer_id).await?;
     let catalog = storage.catalog().await?;
-    let invoices = invoices(storage, subscription).await?;
+    let invoices = invoices_since(storage, subscription, billed_since(subscription, now)).await?;
     let billed = Billed::of(&invoices);
     let grants = grants(storage, subscription).await?;
     let mut readings = Vec::new();
@@ -119,10 +119,26 @@ async fn read<S: Storage + ?Sized>(
     })
 }
 
+/// Returns the instant before which no invoice was issued that matters: none bills usage of a period that ended later than
+/// itself, or the fee of one that began later.
+fn billed_since(subscription: &Subscription, now: Timestamp) -> Timestamp {
+    let horizon = now.saturating_sub(LATE_USAGE_AGE_MAX);
+    horizon.min(subscription.current_period.start)
+}
+
 /// Returns all invoices of a subscription, oldest first.
 pub(super) async fn invoices<S: Storage + ?Sized>(
     storage: &S,
     subscription: &Subscription,
+) -> Result<Vec<Invoice>, BillingError> {
+    invoices_since(storage, subscription, Timestamp::from_micros(i64::MIN)).await
+}
+
+/// Returns the invoices of a subscription that were issued at `since` or later, oldest first.
+async fn invoices_since<S: Storage + ?Sized>(
+    storage: &S,
+    subscription: &Subscription,
+    since: Timestamp,
 ) -> Result<Vec<Invoice>, BillingError> {
     let id = Some(subscription.subscription_id.clone());
     let filter = InvoiceFilter {
@@ -134,8 +150,15 @@ pub(super) async fn invoices<S: Storage + ?Sized>(
         let page = Page::new(number, INVOICES_PER_PAGE);
         let invoices = storage.invoices(&filter, page).await?;
         let full = invoices.len() == page.take();
-        all.extend(invoices);
-        if !full {
+        let is_old = invoices
+            .last()
+            .is_some_and(|oldest| oldest.issued_at < since);
+        all.extend(
+            invoices
+                .into_iter()
+                .take_while(|invoice| invoice.issued_at >= since),
+        );
+        if !full || is_old {
             break;
         }
     }

@@ -1,31 +1,31 @@
 //! The billing run: every due period is closed once, as soon as it is complete.
 //!
 //! The run keeps no state of its own. What is due comes from the storage, what was read is settled by compare-and-set, and a
-//! run that dies anywhere is simply followed by the next one. Settlements are computed side by side and written many at a
-//! time, so that one wait for the disk serves them all; each is still all there or not there at all.
+//! run that dies anywhere is simply followed by the next one. Settlements are written many at a time, so that one wait for the
+//! disk serves them all (each is still all there or not there at all), and while they are written the next ones are computed.
 
-use super::{BillingError, BlockedDraft, Invoice, Settlement, alert, close, gather};
+mod batch;
+mod due;
+mod report;
+
+pub use report::{RunReport, Waiting};
+
+use super::{BillingError, BlockedDraft, alert};
 use crate::{
     agents::Agent,
     completeness::{self, Awaited, Completeness, Service},
     lease::Lease,
-    storage::{DueCursor, SettleOutcome, Storage, StorageError},
-    subscription::{Subscription, SubscriptionId, SubscriptionStatus},
+    storage::{SettleOutcome, Storage, StorageError},
+    subscription::Subscription,
     test_clock::Present,
 };
-use futures_util::future::join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
-use submeter_common::{AgentId, Clock, Timestamp};
+use batch::{Batch, Computed, Computing};
+use due::Due;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use submeter_common::{AgentId, Clock, CustomerId};
 
 /// What the lease of the run is called.
 const LEASE_NAME: &str = "billing";
-/// Due subscriptions read, computed and settled at once: their settlements share one durable write.
-const DUE_BATCH: usize = 256;
-/// Entries that each list of the report names; the counts go on.
-const REPORT_ENTRIES_MAX: usize = 100;
 
 /// What a run goes by.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -34,38 +34,6 @@ pub struct RunTerms {
     pub completeness_wait: Duration,
     /// From an invoice's issue to the instant at which it is to be paid.
     pub due_after: Duration,
-}
-
-/// What a run did.
-#[derive(Debug, Default)]
-pub struct RunReport {
-    /// Periods closed.
-    pub closed: u64,
-    /// Invoices issued by that: not every period has one.
-    pub issued: u64,
-    /// Those of them that name missing agents.
-    pub incomplete: u64,
-    /// Periods seen to wait for agents. Those that end later wait too and are not counted.
-    pub waiting_count: u64,
-    /// The first of them.
-    pub waiting: Vec<Waiting>,
-    /// Periods that could not be billed.
-    pub failed_count: u64,
-    /// Whether another runner was at it, so that this one left it alone.
-    pub leased_elsewhere: bool,
-    /// The first of those that failed, with the reason.
-    pub failed: Vec<(SubscriptionId, BillingError)>,
-}
-
-/// A period that has ended and waits for agents to deliver.
-#[derive(Clone, Eq, PartialEq, Debug)]
-pub struct Waiting {
-    /// Whose period.
-    pub subscription_id: SubscriptionId,
-    /// Its end, which the agents' watermarks have to reach.
-    pub period_end: Timestamp,
-    /// The agents that have not.
-    pub agents: Vec<AgentId>,
 }
 
 /// Closes every period that is due at the clock's now, period after period of each subscription, as `holder`.
@@ -81,7 +49,7 @@ pub struct Waiting {
 /// # Errors
 /// Only when the storage is unavailable; what was closed before that stays closed.
 pub async fn close_due<S: Storage + ?Sized>(
-    storage: &S,
+    storage: &Arc<S>,
     clock: &dyn Clock,
     completeness_wait: Duration,
     holder: &str,
@@ -99,18 +67,19 @@ pub async fn close_due<S: Storage + ?Sized>(
 /// # Errors
 /// Only when the storage is unavailable; what was closed before that stays closed.
 pub async fn close_due_at<S: Storage + ?Sized>(
-    storage: &S,
+    storage: &Arc<S>,
     present: &Present,
     machine: &dyn Clock,
     terms: RunTerms,
     holder: &str,
 ) -> Result<RunReport, StorageError> {
-    let (timeline, now) = (present.timeline.as_ref(), present.now);
-    let mut due = storage.due(timeline, now, None, DUE_BATCH).await?;
-    if due.is_empty() {
+    let first = storage
+        .due(present.timeline.as_ref(), present.now, None, 1)
+        .await?;
+    if first.is_empty() {
         return Ok(RunReport::default());
     }
-    let mut lease = Lease::new(storage, machine, LEASE_NAME, holder);
+    let mut lease = Lease::new(&**storage, machine, LEASE_NAME, holder);
     if !lease.keep().await? {
         return Ok(RunReport {
             leased_elsewhere: true,
@@ -127,97 +96,82 @@ pub async fn close_due_at<S: Storage + ?Sized>(
         agents,
         service,
         catalog_version,
-        now,
         present,
         terms,
+        due: Due::new(present),
         report: RunReport::default(),
-        stuck: BTreeSet::new(),
     };
-    while let Some(last) = due.last() {
-        let after = DueCursor {
-            period_end: last.current_period.end,
-            subscription_id: last.subscription_id.clone(),
-        };
-        let waits = run.close_batch(due).await?;
-        if waits || !lease.keep().await? {
-            break;
-        }
-        due = storage.due(timeline, now, Some(&after), DUE_BATCH).await?;
-    }
+    run.close_all(&mut lease).await?;
     lease.release().await?;
     Ok(run.report)
 }
 
 struct Run<'a, S: ?Sized> {
-    storage: &'a S,
+    storage: &'a Arc<S>,
     agents: Vec<Agent>,
     service: Service,
     catalog_version: u64,
-    now: Timestamp,
     present: &'a Present,
     terms: RunTerms,
+    due: Due<'a>,
     report: RunReport,
-    /// Subscriptions of which a later period than the one found due waits or failed. It is due too, and would be found again.
-    stuck: BTreeSet<SubscriptionId>,
 }
 
 impl<S: Storage + ?Sized> Run<'_, S> {
-    /// Closes the periods of `due` in rounds, each subscription's oldest first, until none is due, has to wait or cannot be
-    /// billed. Tells whether the oldest open period of one waits for agents: those that end later then wait for the same
-    /// ones, so the run need not look at what is due behind it.
-    async fn close_batch(&mut self, due: Vec<Subscription>) -> Result<bool, StorageError> {
-        let first: BTreeMap<SubscriptionId, u32> = due
-            .iter()
-            .map(|subscription| {
-                (
-                    subscription.subscription_id.clone(),
-                    subscription.next_period,
-                )
-            })
-            .collect();
-        let mut waits = false;
-        let mut open = due;
-        open.retain(|subscription| !self.stuck.contains(&subscription.subscription_id));
-        while !open.is_empty() {
-            let mut ready = Vec::with_capacity(open.len());
-            for subscription in open {
-                if !is_due(&subscription, self.now) {
-                    continue;
-                }
-                match self.missing_agents(&subscription) {
-                    Some(missing) => ready.push((subscription, missing)),
-                    None => {
-                        let id = subscription.subscription_id;
-                        waits |= first.get(&id) == Some(&subscription.next_period);
-                        self.stuck.insert(id);
-                    }
-                }
+    /// Closes batch after batch. While one is written the next is computed, of other customers.
+    async fn close_all(&mut self, lease: &mut Lease<'_, S>) -> Result<(), StorageError> {
+        let mut computing = self.begin(&BTreeSet::new()).await?;
+        while let Some(batch) = computing {
+            let customers = batch.customers.clone();
+            let computed = batch.done().await?;
+            let is_mine = lease.keep().await?;
+            computing = match is_mine {
+                true => self.begin(&customers).await?,
+                false => None,
+            };
+            self.settle(computed).await?;
+            // What was settled may have made more due.
+            if is_mine && computing.is_none() {
+                computing = self.begin(&BTreeSet::new()).await?;
             }
-            open = self.close_round(ready).await?;
         }
-        Ok(waits)
+        Ok(())
     }
 
-    /// Settles the open period of each; returns what may have more to close. Of subscriptions of one customer, who may burn
-    /// the same credits, one is settled and the others are returned as they came.
-    async fn close_round(
+    /// Begins to compute a batch of what is due and complete, but not of `busy` customers; none when there is nothing.
+    async fn begin(
         &mut self,
-        ready: Vec<(Subscription, Vec<AgentId>)>,
-    ) -> Result<Vec<Subscription>, StorageError> {
-        let mut customers = BTreeSet::new();
-        let (ready, later): (Vec<_>, Vec<_>) = ready
-            .into_iter()
-            .partition(|(subscription, _)| customers.insert(subscription.customer_id.clone()));
-        let mut next: Vec<Subscription> = later.into_iter().map(|(later, _)| later).collect();
-        let (storage, now, due_after) = (self.storage, self.now, self.terms.due_after);
-        let computed = ready.into_iter().map(async |(subscription, missing)| {
-            let settlement = compute(storage, &subscription, missing, now).await;
-            (subscription, settlement)
-        });
-        let mut settlements = Vec::new();
-        for (subscription, settlement) in join_all(computed).await {
+        busy: &BTreeSet<CustomerId>,
+    ) -> Result<Option<Computing>, StorageError> {
+        let mut batch = Batch::default();
+        let mut standing_back = Vec::new();
+        while batch.is_empty() {
+            let due = self.due.next(&**self.storage).await?;
+            if due.is_empty() {
+                break;
+            }
+            for subscription in due {
+                let customer = &subscription.customer_id;
+                if busy.contains(customer) || batch.has(customer) {
+                    standing_back.push(subscription);
+                } else if let Some(missing) = self.missing_agents(&subscription) {
+                    batch.add(subscription, missing);
+                }
+            }
+        }
+        for subscription in standing_back {
+            self.due.stand_back(subscription);
+        }
+        let now = self.present.now;
+        Ok((!batch.is_empty()).then(|| batch.compute(self.storage, now)))
+    }
+
+    /// Writes a batch, and keeps the draft of what cannot be billed.
+    async fn settle(&mut self, computed: Vec<Computed>) -> Result<(), StorageError> {
+        let mut settlements = Vec::with_capacity(computed.len());
+        for (subscription, settlement) in computed {
             match settlement {
-                Ok(settlement) => settlements.push(settlement.due_after(due_after)),
+                Ok(settlement) => settlements.push(settlement.due_after(self.terms.due_after)),
                 Err(error) => self.block(subscription, error).await?,
             }
         }
@@ -226,7 +180,7 @@ impl<S: Storage + ?Sized> Run<'_, S> {
             .iter()
             .map(|settlement| settlement.subscription.customer_id.clone())
             .collect();
-        alert::look_before_close(storage, &customers, now).await?;
+        alert::look_before_close(&**self.storage, &customers, self.present.now).await?;
         let settled: Vec<Subscription> = settlements
             .iter()
             .map(|settlement| settlement.subscription.clone())
@@ -235,15 +189,15 @@ impl<S: Storage + ?Sized> Run<'_, S> {
         for (subscription, outcome) in settled.into_iter().zip(outcomes) {
             match outcome {
                 Ok(SettleOutcome::Settled(invoice)) => {
-                    self.closed(invoice.as_deref());
-                    next.push(subscription);
+                    self.report.closed(invoice.as_deref());
+                    self.due.closed(subscription);
                 }
                 // Somebody else settled this period, or moved the customer's credits meanwhile: the next run reads anew.
                 Ok(SettleOutcome::Stale) => {}
                 Err(error) => self.block_as_read(&subscription, error).await?,
             }
         }
-        Ok(next)
+        Ok(())
     }
 
     /// The engine refused a settlement: says so of the period as it is stored, which stays open.
@@ -271,75 +225,39 @@ impl<S: Storage + ?Sized> Run<'_, S> {
         {
             return Err(error);
         }
-        let draft = BlockedDraft::new(&subscription, &error, self.now);
+        let draft = BlockedDraft::new(&subscription, &error, self.present.now);
         self.storage.block_draft(draft).await?;
-        self.stuck.insert(subscription.subscription_id.clone());
-        self.failed(subscription.subscription_id, error);
+        self.report.failed(subscription.subscription_id, error);
         Ok(())
     }
 
     /// Returns the agents to name as missing, or none when the period has to wait.
     fn missing_agents(&mut self, subscription: &Subscription) -> Option<Vec<AgentId>> {
         let period_end = subscription.current_period.end;
-        let awaited = match self.present.delivered_up_to {
-            None => Awaited {
-                period_end,
-                since: period_end.max(subscription.created_at),
-                catalog_version: self.catalog_version,
-            },
-            // Nobody can deliver of a future that is only told.
-            Some(told_at) => Awaited {
-                period_end: period_end.min(told_at),
-                since: told_at,
-                catalog_version: self.catalog_version,
-            },
+        // Nobody can deliver of a future that is only told.
+        let told_at = self.present.delivered_up_to;
+        let awaited = Awaited {
+            period_end: told_at.map_or(period_end, |told_at| period_end.min(told_at)),
+            since: told_at.unwrap_or_else(|| period_end.max(subscription.created_at)),
+            catalog_version: self.catalog_version,
         };
         let (now, wait) = (self.present.machine, self.terms.completeness_wait);
         match completeness::assess(&self.agents, &awaited, &self.service, now, wait) {
             Completeness::Complete => Some(Vec::new()),
             Completeness::Overdue { missing } => Some(missing),
             Completeness::Waiting { agents } => {
-                self.report.waiting_count += 1;
-                if self.report.waiting.len() < REPORT_ENTRIES_MAX {
-                    let subscription_id = subscription.subscription_id.clone();
-                    self.report.waiting.push(Waiting {
-                        subscription_id,
-                        period_end,
-                        agents,
-                    });
+                // What ends later waits for the same agents and at least as long. But a subscription that was made after
+                // its period's end waits longer than those that were there: they do not wait for it.
+                if told_at.is_some() || awaited.since == period_end {
+                    self.due.rest_waits();
                 }
+                self.report.waits(Waiting {
+                    subscription_id: subscription.subscription_id.clone(),
+                    period_end,
+                    agents,
+                });
                 None
             }
         }
     }
-
-    fn closed(&mut self, invoice: Option<&Invoice>) {
-        self.report.closed += 1;
-        if let Some(invoice) = invoice {
-            self.report.issued += 1;
-            self.report.incomplete += u64::from(!invoice.complete);
-        }
-    }
-
-    fn failed(&mut self, subscription: SubscriptionId, error: BillingError) {
-        self.report.failed_count += 1;
-        if self.report.failed.len() < REPORT_ENTRIES_MAX {
-            self.report.failed.push((subscription, error));
-        }
-    }
-}
-
-fn is_due(subscription: &Subscription, now: Timestamp) -> bool {
-    subscription.status == SubscriptionStatus::Active && subscription.current_period.end <= now
-}
-
-/// Computes the settlement of the open period.
-async fn compute<S: Storage + ?Sized>(
-    storage: &S,
-    subscription: &Subscription,
-    missing: Vec<AgentId>,
-    now: Timestamp,
-) -> Result<Settlement, BillingError> {
-    let closing = gather::gather(storage, subscription, missing, now).await?;
-    close::close(&closing)
 }

@@ -10,13 +10,13 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::watch;
 
 /// What moves the test clocks of a collector.
 pub(super) struct Clockwork<'a, S: ?Sized> {
-    pub(super) storage: &'a S,
+    pub(super) storage: &'a Arc<S>,
     pub(super) clock: &'a BillingClock,
     pub(super) terms: RunTerms,
     pub(super) collecting: &'a Collecting,
@@ -62,17 +62,17 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
 
     /// Does everything that falls due by itself; tells whether some of it has to wait.
     async fn work(&self, present: &Present) -> Result<bool, StorageError> {
-        reservations::end_overdue(self.storage, present).await?;
-        expiry::end_overdue(self.storage, present).await?;
+        reservations::end_overdue(&**self.storage, present).await?;
+        expiry::end_overdue(&**self.storage, present).await?;
         let (machine, terms) = (self.clock.machine(), self.terms);
         let closing = billing::close_due_at(self.storage, present, machine, terms, self.holder);
         let closed = closing.await?;
         note(&closed);
         // Of the period that begins now, while it is now.
-        alerts::look_now(self.storage, self.clock).await?;
+        alerts::look_now(&**self.storage, self.clock).await?;
         // After billing: what was issued just now may be due at once.
         let collection = CollectionRun {
-            storage: self.storage,
+            storage: &**self.storage,
             present,
             machine,
             collecting: self.collecting,

@@ -235,7 +235,9 @@ async fn marks_are_told_once_although_the_store_dies_at_any_write() {
             world.deliver("2025-02-11", &used).await;
             world.clock.set(at("2025-02-11"));
             world.store().die(death(writes));
-            let died = match billing::close_due(world.store(), &world.clock, WAIT, "first").await {
+            let died = match billing::close_due(&world.shared_store(), &world.clock, WAIT, "first")
+                .await
+            {
                 Ok(_) => look(&world).await.is_err(),
                 Err(_) => true,
             };

@@ -119,14 +119,15 @@ async fn a_run_that_dies_before_or_after_any_of_its_writes_is_finished_by_the_ne
         for writes in 0.. {
             let mut world = backlog().await;
             world.store().die(death(writes));
-            let died = billing::close_due(world.store(), &world.clock, WAIT, "first").await;
+            let died = billing::close_due(&world.shared_store(), &world.clock, WAIT, "first").await;
             if !world.store().is_dead() {
                 assert!(writes >= 3, "the run makes but {writes} writes");
                 break;
             }
             assert!(died.is_err(), "at write {writes}");
             world.restart();
-            let report = billing::close_due(world.store(), &world.clock, WAIT, "second").await;
+            let report =
+                billing::close_due(&world.shared_store(), &world.clock, WAIT, "second").await;
             assert!(!report.unwrap().leased_elsewhere);
             assert_eq!(written(&world).await, expected, "at write {writes}");
         }
@@ -143,7 +144,7 @@ async fn two_runners_at_once_write_the_same_invoices_once() {
             .map(|_| {
                 let (store, clock) = (world.shared_store(), world.clock.clone());
                 tokio::spawn(async move {
-                    billing::close_due(&*store, &clock, WAIT, "same")
+                    billing::close_due(&store, &clock, WAIT, "same")
                         .await
                         .unwrap()
                 })

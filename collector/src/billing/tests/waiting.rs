@@ -94,6 +94,23 @@ async fn what_is_complete_is_closed_although_something_else_waits() {
 }
 
 #[tokio::test]
+async fn who_has_waited_long_enough_does_not_wait_for_those_that_came_later() {
+    let mut world = World::new("2025-01-01").await;
+    world.agent().await;
+    let product = world.product(100, Vec::new(), Vec::new()).await;
+    let patient = world.subscribe(&product, "2025-01-01", 1).await;
+    // More backdated ones than are read at once, all before it in the list of what is due, and each with a wait of its own.
+    world.clock.set(at("2025-02-01T12:00:00Z"));
+    for _ in 0..300 {
+        world.subscribe(&product, "2024-12-15", 1).await;
+    }
+    let report = world.run_at("2025-02-02").await;
+    assert_eq!((report.closed, report.waiting_count), (1, 300));
+    let patient = world.subscription(&patient.subscription_id).await;
+    assert_eq!(patient.next_period, 1);
+}
+
+#[tokio::test]
 async fn the_job_closes_what_is_due_until_it_is_told_to_stop() {
     let mut world = World::new("2025-01-01").await;
     let product = world.product(100, Vec::new(), Vec::new()).await;

@@ -306,7 +306,7 @@ impl World {
     }
 
     pub(super) async fn run(&self) -> RunReport {
-        billing::close_due(self.store(), &self.clock, WAIT, "test")
+        billing::close_due(&self.shared_store(), &self.clock, WAIT, "test")
             .await
             .unwrap()
     }

@@ -114,7 +114,7 @@ fn put_subscription(
     if !write.is_stored(Kind::Subscription, id, before)? {
         return Ok(false);
     }
-    subscription::put(write, Some(before), after)?;
+    subscription::put(write, Some(&before.into()), after)?;
     Ok(true)
 }
 

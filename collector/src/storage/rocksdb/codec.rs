@@ -3,6 +3,8 @@
 //! Documents are few, and a person may have to read them; cells are many, and read, merged and written
 //! with every frame. A value of a newer version is refused, never guessed at.
 
+use std::fmt::Display;
+
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{Decode, Encode};
 use serde::Serialize;
@@ -35,10 +37,10 @@ pub(super) fn encode_document<T: Serialize>(document: &T) -> Result<Vec<u8>, Sto
 }
 
 pub(super) fn decode_document<T: DeserializeOwned>(
-    what: &str,
+    what: impl Display,
     bytes: &[u8],
 ) -> Result<T, StorageError> {
-    let json = body(what, bytes, DOCUMENT_VERSION)?;
+    let json = body(&what, bytes, DOCUMENT_VERSION)?;
     serde_json::from_slice(json).map_err(|error| corrupt(what, error))
 }
 
@@ -110,14 +112,14 @@ pub(super) fn decode_group(bytes: &[u8]) -> Result<Group, StorageError> {
     }
 }
 
-pub(super) fn corrupt(what: &str, detail: impl ToString) -> StorageError {
+pub(super) fn corrupt(what: impl Display, detail: impl Display) -> StorageError {
     StorageError::Corrupt {
-        what: what.to_owned(),
+        what: what.to_string(),
         detail: detail.to_string(),
     }
 }
 
-fn body<'a>(what: &str, bytes: &'a [u8], version: u8) -> Result<&'a [u8], StorageError> {
+fn body(what: impl Display, bytes: &[u8], version: u8) -> Result<&[u8], StorageError> {
     match bytes.split_first() {
         Some((found, body)) if *found == version => Ok(body),
         Some((found, _)) => Err(corrupt(

@@ -58,7 +58,7 @@ impl CustomerStore for RocksStore {
 fn insert(database: &Database, customer: &Customer) -> Result<InsertOutcome, StorageError> {
     let mut write = Transaction::begin(database)?;
     let id = customer.customer_id.as_str();
-    if database.document::<Customer>(Kind::Customer, id)?.is_some() {
+    if database.has_document(Kind::Customer, id)? {
         return Ok(InsertOutcome::Exists);
     }
     write.put_document(Kind::Customer, id, customer)?;

@@ -1,12 +1,13 @@
 //! The open database, what is kept in memory of it, and reading.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
-use ::rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions};
+use ::rocksdb::{ColumnFamily, DB, DBPinnableSlice, Direction, IteratorMode, ReadOptions};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -138,13 +139,25 @@ impl Database {
         &self,
         key: &[u8],
     ) -> Result<Option<T>, StorageError> {
-        let found = self
-            .db
-            .get_pinned_cf(self.family(Family::Documents), key)
-            .map_err(failed)?;
+        let found = self.document_bytes(key)?;
         found
-            .map(|bytes| codec::decode_document(&name_of(key), &bytes))
+            .map(|bytes| codec::decode_document(Named(key), &bytes))
             .transpose()
+    }
+
+    /// Reads the document under a key as it is stored.
+    pub(super) fn document_bytes(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<DBPinnableSlice<'_>>, StorageError> {
+        self.db
+            .get_pinned_cf(self.family(Family::Documents), key)
+            .map_err(failed)
+    }
+
+    /// Tells whether there is a document under an id.
+    pub(super) fn has_document(&self, kind: Kind, id: &str) -> Result<bool, StorageError> {
+        Ok(self.document_bytes(&Key::of_document(kind, id))?.is_some())
     }
 
     /// Reads what an index says under a key: the id of a document.
@@ -163,9 +176,7 @@ impl Database {
     ) -> Result<Vec<T>, StorageError> {
         let prefix = Key::of_kind(kind);
         self.walk(Family::Documents, &prefix, Direction::Forward)
-            .map(|entry| {
-                entry.and_then(|(key, bytes)| codec::decode_document(&name_of(&key), &bytes))
-            })
+            .map(|entry| entry.and_then(|(key, bytes)| codec::decode_document(Named(&key), &bytes)))
             .collect()
     }
 
@@ -177,9 +188,7 @@ impl Database {
     ) -> Result<Vec<T>, StorageError> {
         page.of(self.walk(Family::Documents, &Key::of_kind(kind), Direction::Reverse))
             .into_iter()
-            .map(|entry| {
-                entry.and_then(|(key, bytes)| codec::decode_document(&name_of(&key), &bytes))
-            })
+            .map(|entry| entry.and_then(|(key, bytes)| codec::decode_document(Named(&key), &bytes)))
             .collect()
     }
 
@@ -219,7 +228,7 @@ impl Database {
     ) -> Result<T, StorageError> {
         let missing = || {
             codec::corrupt(
-                &format!("{kind:?} {id}"),
+                format_args!("{kind:?} {id}"),
                 "an index names it, but it is not there",
             )
         };
@@ -324,6 +333,11 @@ fn text(bytes: &[u8]) -> Result<String, StorageError> {
         .map_err(|error| codec::corrupt("index entry", error))
 }
 
-fn name_of(key: &[u8]) -> String {
-    format!("document {}", key.escape_ascii())
+/// What a document is called when it cannot be read.
+struct Named<'a>(&'a [u8]);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "document {}", self.0.escape_ascii())
+    }
 }

@@ -29,8 +29,7 @@ pub(super) fn unblock(
     subscription: &SubscriptionId,
 ) -> Result<(), StorageError> {
     let id = subscription.as_str();
-    let known: Option<BlockedDraft> = write.database.document(Kind::Draft, id)?;
-    if known.is_some() {
+    if write.database.has_document(Kind::Draft, id)? {
         write.delete_document(Kind::Draft, id);
     }
     Ok(())

@@ -212,7 +212,7 @@ pub(super) fn books(database: &Database, customer: &CustomerId) -> Result<Books,
     let books = stored.unwrap_or_default();
     books
         .check()
-        .map_err(|error| codec::corrupt(&format!("books of {customer}"), error))?;
+        .map_err(|error| codec::corrupt(format_args!("books of {customer}"), error))?;
     Ok(books)
 }
 
@@ -287,7 +287,7 @@ fn change_grant(write: &mut Transaction<'_>, change: &GrantChange) -> Result<boo
 
 fn add_grant(write: &mut Transaction<'_>, grant: &Grant) -> Result<bool, StorageError> {
     let id = grant.grant_id.as_str();
-    if write.database.document::<Grant>(Kind::Grant, id)?.is_some() {
+    if write.database.has_document(Kind::Grant, id)? {
         return Ok(false);
     }
     write.put_document(Kind::Grant, id, grant)?;

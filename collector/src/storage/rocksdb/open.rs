@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ::rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    Options, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, Options, WriteOptions,
 };
 
 use super::codec;
@@ -24,11 +24,12 @@ const BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Writes that are in memory and in the log only, over all families, before they go to sorted files.
 const WRITE_BUFFERS_BYTES: usize = 96 * 1024 * 1024;
 
-/// One write buffer of `usage`, the family that takes nearly all writes.
-const USAGE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+/// One write buffer of `usage`, which takes nearly all writes but at a month's end, and of `documents`, which takes them then.
+/// All families are written out when one's buffer is full, so that small ones would make many small files.
+const LARGE_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 
 /// One write buffer of each other family.
-const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+const BUFFER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Log that a start has to replay at most (a family that is seldom written would keep it all alive).
 const LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -200,7 +201,12 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
-    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts of a few KiB. The index and the filter of a large file are a MiB each: read whole for each look-up they would
+    // drive each other out of the cache.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(4096);
+    table.set_pin_top_level_index_and_filter(true);
     // Most cells a frame asks for are a new minute's: the filter answers that without a read.
     table.set_bloom_filter(10.0, false);
     table.set_format_version(5);
@@ -209,9 +215,11 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    let usage = name == Family::Usage.name();
-    options.set_write_buffer_size(if usage {
-        USAGE_BUFFER_BYTES
+    let is_large = [Family::Usage, Family::Documents]
+        .map(Family::name)
+        .contains(&name);
+    options.set_write_buffer_size(if is_large {
+        LARGE_BUFFER_BYTES
     } else {
         BUFFER_BYTES
     });

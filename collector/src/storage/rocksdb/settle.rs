@@ -6,14 +6,13 @@ use super::database::Database;
 use super::draft;
 use super::key::{Index, Key, Kind};
 use super::ledger;
-use super::subscription;
+use super::subscription::{self, Standing};
 use super::transaction::Transaction;
 use crate::billing::number::Series;
 use crate::billing::{Invoice, NewInvoice, Settlement, messages};
 use crate::bookkeeping::consistency::MoneyShown;
 use crate::money::Decimal;
 use crate::storage::{PostOutcome, SettleOutcome, StorageError};
-use crate::subscription::Subscription;
 
 /// What staging a settlement came to.
 pub(super) enum Staged {
@@ -106,7 +105,7 @@ fn settle_together(
 fn close(write: &mut Transaction<'_>, settlement: Settlement) -> Result<Staged, StorageError> {
     let after = settlement.subscription.clone();
     let id = after.subscription_id.as_str();
-    let stored: Option<Subscription> = write.database.document(Kind::Subscription, id)?;
+    let stored: Option<Standing> = write.database.document(Kind::Subscription, id)?;
     let before = stored.ok_or_else(|| {
         StorageError::Refused(format!("a settlement of {id}, which does not exist"))
     })?;
@@ -153,8 +152,7 @@ pub(super) fn stage(
 fn issue(write: &mut Transaction<'_>, new: NewInvoice) -> Result<Box<Invoice>, StorageError> {
     if write
         .database
-        .document::<Invoice>(Kind::Invoice, new.invoice_id.as_str())?
-        .is_some()
+        .has_document(Kind::Invoice, new.invoice_id.as_str())?
     {
         return Err(StorageError::Refused(format!(
             "{} is issued already",

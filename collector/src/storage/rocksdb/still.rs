@@ -30,7 +30,7 @@ impl<'a> Still<'a> {
         let family = self.database.family(Family::Documents);
         let found = self.snapshot.get_pinned_cf(family, key).map_err(failed)?;
         found
-            .map(|bytes| codec::decode_document(&format!("{kind:?} {id}"), &bytes))
+            .map(|bytes| codec::decode_document(format_args!("{kind:?} {id}"), &bytes))
             .transpose()
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use ::rocksdb::Direction;
 use async_trait::async_trait;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use submeter_common::id::MeterId;
-use submeter_common::time::Timestamp;
+use submeter_common::time::{Period, Timestamp};
 
 use super::RocksStore;
 use super::alert;
@@ -99,10 +100,7 @@ fn create(database: &Database, opening: Settlement) -> Result<CreateOutcome, Sto
     let mut write = Transaction::begin(database)?;
     let subscription = opening.subscription.clone();
     let id = subscription.subscription_id.as_str();
-    if database
-        .document::<Subscription>(Kind::Subscription, id)?
-        .is_some()
-    {
+    if database.has_document(Kind::Subscription, id)? {
         return Ok(CreateOutcome::Conflict);
     }
     if let Some((meter_id, subscription_id)) = billed_twice(database, &subscription)? {
@@ -148,7 +146,7 @@ fn change(
             subscription_id,
         });
     }
-    put(&mut write, Some(before), after)?;
+    put(&mut write, Some(&before.into()), after)?;
     note_meters(&mut write, after);
     alert::note_subscription(&mut write, after)?;
     write.put_message(message)?;
@@ -156,10 +154,31 @@ fn change(
     Ok(SubscriptionOutcome::Changed)
 }
 
-/// Puts a subscription over `before`, and moves its place among what is due.
+/// What of a stored subscription says where it stands: its plans are most of it, and nobody asks for them to write over it.
+#[derive(Deserialize)]
+pub(super) struct Standing {
+    pub(super) next_period: u32,
+    pub(super) version: u64,
+    #[serde(default)]
+    test_clock: Option<TestClockId>,
+    current_period: Period,
+}
+
+impl From<&Subscription> for Standing {
+    fn from(subscription: &Subscription) -> Self {
+        Self {
+            next_period: subscription.next_period,
+            version: subscription.version,
+            test_clock: subscription.test_clock.clone(),
+            current_period: subscription.current_period,
+        }
+    }
+}
+
+/// Puts a subscription over one that stood as `before`, and moves its place among what is due.
 pub(super) fn put(
     write: &mut Transaction<'_>,
-    before: Option<&Subscription>,
+    before: Option<&Standing>,
     after: &Subscription,
 ) -> Result<(), StorageError> {
     let id = &after.subscription_id;
