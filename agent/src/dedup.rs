@@ -1,14 +1,14 @@
 //! Which event ids were seen: exact for the retention, bounded in memory, no disk read for a new id.
 //!
 //! New ids go to the **open** generation, an exact map in memory. A full or old one becomes **closing**: still the same
-//! map, while its sorted ids go to disk. Then it is a **run**: exact on disk, and in memory a filter that says "surely
+//! map, until its sorted ids are on disk. Then it is a **run**: exact on disk, and in memory a filter that says "surely
 //! new" or "look it up"; only the latter reads the disk. Runs are merged in the background, four of a level into one of
 //! the next ([`plan`]), slice by slice: a slice of the merged run is asked from the moment it is readable, and the same
 //! slice of those it came from is let go of, so that filters never exist twice and each id is asked about once a run.
 //!
-//! What that costs at 10^8 ids in generations of 229 376: mostly six or seven filters asked for a new id, twelve at the
-//! most; one new id in 200 reads the disk (never more than one in 100: four cells in 2^9 for each of the two or three
-//! largest runs, ever fewer for the small ones); 1.2 to 1.3 bytes an id in filters and 0.17 in the maps.
+//! What that costs at 10^8 ids in generations of 100 000: mostly seven or eight filters asked for a new id, fifteen at the
+//! most; one new id in 200 reads the disk (never more than one in 100: one in 2^9 for each of the two or three largest
+//! runs, ever fewer for the small ones); 1.3 bytes an id in filters and 0.1 in the maps.
 //!
 //! The room is pure: what is on disk is asked through [`RunIds`], and time is handed in.
 
@@ -20,6 +20,7 @@ pub(crate) mod merge;
 pub(crate) mod plan;
 mod run;
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,6 @@ pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
 pub(crate) use generation::{Entry, Generation};
 pub(crate) use plan::StoredRun;
 pub(crate) use run::Run;
-
-use crate::store::meta::StoredGeneration;
 
 /// A generation is closed after this part of the retention at the latest, so that expiry is never much too late.
 const GENERATIONS_PER_RETENTION: u32 = 24;
@@ -61,7 +60,8 @@ impl Suspects {
 #[derive(Debug)]
 pub(crate) struct Dedup {
     open: Generation,
-    closing: Option<Arc<Generation>>,
+    /// Oldest first.
+    closing: VecDeque<Arc<Generation>>,
     /// Oldest first.
     runs: Vec<Run>,
     /// Bytes of all runs' filters.
@@ -78,7 +78,7 @@ impl Dedup {
     pub(crate) fn new(id: u32, opened_at: Timestamp, ids_max: usize, retention: Duration) -> Self {
         Self {
             open: Generation::new(id, opened_at),
-            closing: None,
+            closing: VecDeque::new(),
             runs: Vec::new(),
             run_bytes: 0,
             next_id: id.saturating_add(1),
@@ -132,10 +132,13 @@ impl Dedup {
         suspects: Suspects,
         disk: &D,
     ) -> Result<Option<Entry>, D::Error> {
-        let in_memory = self
-            .open
-            .get(fingerprint)
-            .or_else(|| self.closing.as_ref()?.get(fingerprint));
+        let closing = || {
+            self.closing
+                .iter()
+                .rev()
+                .find_map(|full| full.get(fingerprint))
+        };
+        let in_memory = self.open.get(fingerprint).or_else(closing);
         if let Some(entry) = in_memory {
             return Ok(Some(*entry));
         }
@@ -160,54 +163,41 @@ impl Dedup {
         self.open.insert(entry);
     }
 
-    /// Notes an id again that a start finds on disk or in the journal; it may be there already.
+    /// Notes an id again that a start finds in the journal; it may be there already.
     pub(crate) fn remember(&mut self, entry: Entry) {
         if self.open.get(entry.fingerprint).is_none() {
             self.open.insert(entry);
         }
     }
 
-    /// Begins a new generation when the open one is full or old and none is closing; answers the one to be closed.
+    /// Begins a new generation when the open one is full or old; answers the one to be closed.
     pub(crate) fn rotate(&mut self, now: Timestamp) -> Option<Arc<Generation>> {
         let due = self.open.len() >= self.ids_max
             || (self.open.len() > 0 && self.open.opened_at.saturating_add(self.age_max) <= now);
-        if !due || self.closing.is_some() {
-            return None;
-        }
-        let next = Generation::sized(self.new_id(), now, self.open.len());
-        let full = Arc::new(std::mem::replace(&mut self.open, next));
-        self.closing = Some(Arc::clone(&full));
-        Some(full)
+        due.then(|| self.renew(now))
     }
 
-    /// Begins a new generation whether the open one is full or not; answers the one to be closed, if it holds any id.
+    /// The same whether it is full or not, if it holds any id.
     pub(crate) fn close_open(&mut self, now: Timestamp) -> Option<Arc<Generation>> {
-        if self.open.len() == 0 || self.closing.is_some() {
-            return None;
-        }
-        let next = Generation::new(self.new_id(), now);
-        let open = Arc::new(std::mem::replace(&mut self.open, next));
-        self.closing = Some(Arc::clone(&open));
-        Some(open)
+        (self.open.len() > 0).then(|| self.renew(now))
     }
 
-    /// The open generation.
-    pub(crate) fn open(&self) -> StoredGeneration {
-        StoredGeneration {
-            id: self.open.id,
-            opened_at: self.open.opened_at,
-        }
+    fn renew(&mut self, now: Timestamp) -> Arc<Generation> {
+        let next = Generation::sized(self.new_id(), now, self.open.len().min(self.ids_max));
+        let full = Arc::new(std::mem::replace(&mut self.open, next));
+        self.closing.push_back(Arc::clone(&full));
+        full
     }
 
-    /// Replaces the closing generation's map by the run that it has become.
+    /// Says whether all ids are in runs.
+    pub(crate) fn is_all_in_runs(&self) -> bool {
+        self.hot_ids() == 0
+    }
+
+    /// Replaces a closing generation's map by the run that it has become.
     pub(crate) fn closed(&mut self, run: Run) {
-        if self
-            .closing
-            .take_if(|closing| closing.id == run.id)
-            .is_some()
-        {
-            self.add_run(run);
-        }
+        self.closing.retain(|closing| closing.id != run.id);
+        self.add_run(run);
     }
 
     /// Puts an empty run, to be merged into, behind the youngest of its inputs.
@@ -255,7 +245,7 @@ impl Dedup {
 
     /// Ids in the exact maps in memory.
     fn hot_ids(&self) -> u64 {
-        let closing = self.closing.as_ref().map_or(0, |closing| closing.len());
+        let closing: usize = self.closing.iter().map(|full| full.len()).sum();
         (self.open.len() + closing) as u64
     }
 
@@ -267,7 +257,7 @@ impl Dedup {
 
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> u64 {
-        let closing = self.closing.as_ref().map_or(0, |closing| closing.bytes());
+        let closing: usize = self.closing.iter().map(|full| full.bytes()).sum();
         (self.open.bytes() + closing + self.run_bytes) as u64
     }
 

@@ -10,11 +10,12 @@
 //!
 //! The **journal is the truth**. An event is written once on the hot path: as part of one journal record, which one
 //! fsync makes durable together with everything else that waited. All other state is *derived* from journal records in
-//! order: open partials, dedup ids, receipts, journal accounting. Derived state is written only by a **checkpoint**, in
+//! order: open partials, receipts, journal accounting, dedup ids. Derived state is written only by a **checkpoint**, in
 //! one atomic batch together with the `cursor`, the number of the last journal record it contains. A start therefore
 //! loads the derived state and replays the records after the cursor; whatever was derived but not yet written is
-//! derived again, and nothing twice. All column families share one write-ahead log, so a later write never survives
-//! without an earlier one.
+//! derived again, and nothing twice. Dedup ids are the exception in pace, not in kind: they are written once, as a sorted
+//! run, when there are enough of them, and have a `runs_cursor` of their own, behind which a start reads them from the
+//! journal. All column families share one write-ahead log, so a later write never survives without an earlier one.
 //!
 //! # Files
 //!
@@ -27,7 +28,7 @@
 //! |--------------|---------------------------------------------------|---------------------------------------------|
 //! | `meta`       | `layout`                                          | u32, the layout below; a newer one is refused |
 //! |              | `identity`                                        | agent id, state nonce, fingerprint key      |
-//! |              | `progress`                                        | cursor, receipts, sealed position, watermark, open dedup generation, backfill |
+//! |              | `progress`                                        | cursor, receipts, sealed position, watermark, backfill |
 //! |              | `revision`                                        | u64, how often progress was written         |
 //! |              | `runs_revision`                                   | u64, how often runs were named or lost their names |
 //! |              | `catalog`                                         | the catalog in force, JSON                  |
@@ -43,11 +44,10 @@
 //! |              | `@` seq u64                                       | progress as of the seal that ended with this frame |
 //! |              | `run/` run u32                                    | a run of dedup ids: level, slices done, what it is merged from, times |
 //! |              | `conflict/` number u64                            | an event that came again with another payload |
-//! |              | `closed_generation`                               | u32, the newest generation that became a run |
+//! |              | `runs_cursor`                                     | u64, the last record whose ids are in runs  |
 //! | `journal`    | record u64 (from 1, no holes)                     | see `store::record`                         |
 //! | `dedup`      | run u32, first fingerprint u128                   | up to 128 sorted ids of one slice           |
 //! |              | run u32, last fingerprint of a slice u128, `f`    | the slice's filter                          |
-//! | `dedup_tail` | generation u32, record u64                        | ids new since the last checkpoint (generations in memory) |
 //! | `open`       | set u64, part u16, customer, meter, window, group | one open partial                            |
 //! | `outbox`     | `m` seq u64                                       | digest, times and counts of a frame         |
 //! |              | `f` seq u64                                       | the frame's frozen bytes                    |
@@ -60,18 +60,19 @@
 //! # Operations, and what each promises
 //!
 //! - **commit** (synced): one journal record, and the import cursors that advance with it. Events are acknowledged after.
-//! - **checkpoint** (synced): changed partials, new ids, receipts and cursor. Changes no answer ever given.
+//! - **checkpoint** (synced): changed partials, receipts and cursor. Changes no answer ever given.
 //! - **seal** (synced): frames into the outbox, the open set emptied, receipts, position and cursor.
 //! - **catalog** (synced): a checkpoint that also holds the new catalog and which records its new meters still miss.
 //! - **reseat** (synced, in steps): the place in the chain of frames changes, and perhaps the identity. The first step says
 //!   what is to come and drops what is not this directory's to deliver; each further one moves frames back into the open
 //!   set; the last one takes the new place. A start finishes what a death interrupted.
 //! - **acknowledge** (not synced): losing it re-sends a frame, which the collector answers with `DUPLICATE`.
-//! - **reclaim** (not synced): deletes journal records behind a *synced* cursor, and old acknowledged frames.
+//! - **reclaim** (not synced): deletes journal records behind both *synced* cursors, and old acknowledged frames. What only
+//!   the runs' cursor holds back is closed into a run first.
 //! - **close, merge** (synced): sorted ids are taken in as a finished file that no name covers; then one write names the
-//!   run, or its next slices, and takes away the names of tails or runs that it replaces. A start sweeps away what has no
-//!   name. A close may come before the checkpoint that moves the cursor past its records: replaying them then finds the
-//!   same ids again, and the next merge keeps one of each.
+//!   run and moves the `runs_cursor`, or names its next slices and takes away the names of runs that it replaces. A start
+//!   sweeps away what has no name. The cursors pass each other freely: a record's events may be counted before its ids are
+//!   in a run, or after.
 //! - **mark** (after each synced write, not synced): see `mark`. It may be behind the database, never ahead.
 //!
 //! # Damage
@@ -207,19 +208,16 @@ pub(crate) enum Family {
     Meta,
     Journal,
     Dedup,
-    /// Ids of the generations in memory; gone when their generation has become a run of `Dedup`.
-    DedupTail,
     Open,
     Outbox,
     Quarantine,
 }
 
 impl Family {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Meta,
         Self::Journal,
         Self::Dedup,
-        Self::DedupTail,
         Self::Open,
         Self::Outbox,
         Self::Quarantine,
@@ -230,7 +228,6 @@ impl Family {
             Self::Meta => "meta",
             Self::Journal => "journal",
             Self::Dedup => "dedup",
-            Self::DedupTail => "dedup_tail",
             Self::Open => "open",
             Self::Outbox => "outbox",
             Self::Quarantine => "quarantine",
@@ -246,7 +243,7 @@ impl Family {
         match self {
             Self::Meta => Area::Meta,
             Self::Journal => Area::Journal,
-            Self::Dedup | Self::DedupTail => Area::Dedup,
+            Self::Dedup => Area::Dedup,
             Self::Open => Area::Open,
             Self::Outbox => Area::Outbox,
             Self::Quarantine => Area::Quarantine,

@@ -6,6 +6,9 @@ use submeter_common::time::Timestamp;
 use super::Fingerprint;
 use crate::store::record::Location;
 
+/// Parts in which a generation is sorted: the more, the less memory and the more passes over the table.
+const SORTED_PARTS_LOG2: u32 = 3;
+
 /// One remembered id: 32 bytes.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) struct Entry {
@@ -71,10 +74,20 @@ impl Generation {
         self.entries.allocation_size()
     }
 
-    /// All entries, sorted by fingerprint.
-    pub(crate) fn sorted(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self.entries.iter().copied().collect();
-        entries.sort_unstable_by_key(|entry| entry.fingerprint);
-        entries
+    /// The last journal record that holds one of the ids.
+    pub(crate) fn last_record(&self) -> u64 {
+        let records = self.entries.iter().map(Entry::record);
+        records.max().unwrap_or_default()
+    }
+
+    /// All entries, sorted by fingerprint. They are taken out and sorted a part at a time, so that they are not in memory
+    /// twice.
+    pub(crate) fn sorted(&self) -> impl Iterator<Item = Entry> {
+        (0..1 << SORTED_PARTS_LOG2).flat_map(|part| {
+            let in_part = |entry: &&Entry| entry.fingerprint.slice(SORTED_PARTS_LOG2) == part;
+            let mut entries: Vec<Entry> = self.entries.iter().filter(in_part).copied().collect();
+            entries.sort_unstable_by_key(|entry| entry.fingerprint);
+            entries
+        })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Runs have a *level*: a closed generation is of level 0, four runs of one level become one of the next. So an id is
 //! rewritten once a level, and however many ids there are, at most three settled runs a level are asked for a new one:
-//! with 10^8 ids in generations of 229 376, that is twelve at the very most, mostly six or seven.
+//! with 10^8 ids in generations of 100 000, that is fifteen at the very most, mostly seven or eight.
 //!
 //! Time is kept by *marks*: "what this run holds of the records up to this one was accepted before then". A merge drops
 //! what the marks call expired; a run that holds much of it is rewritten alone; a run that holds nothing else is dropped.

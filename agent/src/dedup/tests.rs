@@ -50,7 +50,8 @@ fn new_ids_rarely_ask_the_disk_and_old_ones_are_always_found() {
     for id in 0..10_000 {
         dedup.insert(entry(id));
         if let Some(full) = dedup.rotate(start) {
-            let sorted = full.sorted();
+            let sorted: Vec<Entry> = full.sorted().collect();
+            assert!(sorted.is_sorted_by_key(|entry| entry.fingerprint));
             let mut run = Run::empty(full.id, 0);
             run.ids = sorted.len() as u64;
             let low = sorted.iter().map(|entry| entry.fingerprint.low()).collect();
@@ -80,10 +81,16 @@ fn a_generation_closes_by_age_but_not_when_empty() {
     assert_eq!(dedup.rotate(later).unwrap().id, 1);
     dedup.insert(entry(2));
     let still_closing = later.saturating_add(HOUR);
-    assert!(
-        dedup.rotate(still_closing).is_none(),
-        "one closes at a time"
-    );
+    assert_eq!(dedup.rotate(still_closing).unwrap().id, 2);
+    // Both are asked until they are runs.
+    let disk = Disk::default();
+    for id in [1, 2] {
+        assert_eq!(
+            dedup.find(entry(id).fingerprint, &disk),
+            Ok(Some(entry(id)))
+        );
+    }
+    assert_eq!(dedup.ids(), 2);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use submeter_common::event::Event;
 use submeter_common::time::Timestamp;
 
 use super::events::{Context, EventItem, EventsQuery, place_of};
-use super::{InspectError, Inspection, Parameters, Question, Replayed};
+use super::{InspectError, Inspection, Parameters, Question};
 use crate::dedup::{Fingerprint, Fingerprinter, RunIds as _, StoredRun};
 use crate::store::record::{Location, Record};
 use crate::store::{Snapshot, StoreError};
@@ -30,7 +30,8 @@ pub(crate) struct DedupReply {
 /// Ids that arrived in one stretch of time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunItem {
-    pub(crate) run: u32,
+    /// Its number; none while it is in memory.
+    pub(crate) run: Option<u32>,
     /// How often its ids were merged; none while they are in memory.
     pub(crate) level: Option<u8>,
     /// While it is being merged from others, they count its ids, too.
@@ -61,22 +62,20 @@ pub(crate) struct IdReply {
 impl Inspection<'_> {
     fn dedup(&self) -> Result<DedupReply, InspectError> {
         let snapshot = self.store.snapshot();
-        let progress = snapshot.progress()?;
-        let replayed = self.replayed(&snapshot, &snapshot.catalog()?)?;
-        let in_memory = snapshot.tails()?.len() as u64 + replayed.events;
         let mut runs: Vec<RunItem> = snapshot.runs()?.into_iter().map(RunItem::from).collect();
-        if let Some(open) = progress.generation {
+        let young = Young::of(&snapshot)?;
+        if let Some(opened_at) = young.oldest_at {
             runs.push(RunItem {
-                run: open.id,
+                run: None,
                 level: None,
-                ids: in_memory,
+                ids: young.ids,
                 merged_from: Vec::new(),
-                opened_at: open.opened_at,
+                opened_at,
                 closed_at: None,
             });
         }
         Ok(DedupReply {
-            ids: remembered(&snapshot, &replayed)?,
+            ids: in_runs(&snapshot)? + young.ids,
             oldest_at: runs.first().map(|run| run.opened_at),
             runs,
         })
@@ -91,12 +90,9 @@ impl Inspection<'_> {
         };
         let identity = snapshot.identity()?.ok_or_else(unknown)?;
         let fingerprint = Fingerprinter::new(&identity.fingerprint_key).id(event_id);
-        let cursor = snapshot.progress()?.cursor;
-        let location = match replayed_id(&snapshot, cursor, event_id)? {
+        let location = match young_id(&snapshot, event_id)? {
             Some(location) => location,
-            None => self
-                .stored_id(&snapshot, fingerprint)?
-                .ok_or_else(unknown)?,
+            None => self.stored_id(fingerprint)?.ok_or_else(unknown)?,
         };
         Ok(IdReply {
             event_id: event_id.to_owned(),
@@ -105,14 +101,9 @@ impl Inspection<'_> {
         })
     }
 
-    /// Finds an id as of the last checkpoint.
-    fn stored_id(
-        &self,
-        snapshot: &Snapshot<'_>,
-        fingerprint: Fingerprint,
-    ) -> Result<Option<Location>, StoreError> {
-        let tails = snapshot.tails()?.into_iter();
-        let mut found = tails.rev().find(|entry| entry.fingerprint == fingerprint);
+    /// Finds an id in the runs.
+    fn stored_id(&self, fingerprint: Fingerprint) -> Result<Option<Location>, StoreError> {
+        let mut found = None;
         // A snapshot does not hold on to the files of runs: when one was merged away meanwhile, its ids are elsewhere.
         let (mut runs, mut looked_at) = (self.store.runs()?, Vec::new());
         while found.is_none() && runs != looked_at {
@@ -126,17 +117,45 @@ impl Inspection<'_> {
 }
 
 /// Ids remembered.
-pub(super) fn remembered(snapshot: &Snapshot<'_>, replayed: &Replayed) -> Result<u64, StoreError> {
+pub(super) fn remembered(snapshot: &Snapshot<'_>) -> Result<u64, StoreError> {
+    Ok(in_runs(snapshot)? + Young::of(snapshot)?.ids)
+}
+
+fn in_runs(snapshot: &Snapshot<'_>) -> Result<u64, StoreError> {
     let runs = snapshot.runs()?;
-    let stored = runs.iter().filter(|run| run.is_complete());
-    let stored: u64 = stored.map(|run| run.ids).sum();
-    Ok(stored + snapshot.tails()?.len() as u64 + replayed.events)
+    let whole = runs.iter().filter(|run| run.is_complete());
+    Ok(whole.map(|run| run.ids).sum())
+}
+
+/// The ids that are in no run, but in the journal.
+struct Young {
+    ids: u64,
+    /// When the first of them was accepted.
+    oldest_at: Option<Timestamp>,
+}
+
+impl Young {
+    fn of(snapshot: &Snapshot<'_>) -> Result<Self, StoreError> {
+        let mut young = Self {
+            ids: 0,
+            oldest_at: None,
+        };
+        snapshot.walk_records(snapshot.runs_cursor()? + 1, |_, bytes| {
+            // What does not read back is in quarantine since it was counted.
+            if let Ok(record) = Record::decode(bytes) {
+                young.ids += u64::from(record.event_count);
+                young.oldest_at.get_or_insert(record.accepted_at);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(young)
+    }
 }
 
 impl From<StoredRun> for RunItem {
     fn from(run: StoredRun) -> Self {
         Self {
-            run: run.id,
+            run: Some(run.id),
             level: Some(run.level),
             ids: run.ids,
             opened_at: run.opened_at,
@@ -146,14 +165,10 @@ impl From<StoredRun> for RunItem {
     }
 }
 
-/// Finds an id among the records after the checkpoint at `cursor`.
-fn replayed_id(
-    snapshot: &Snapshot<'_>,
-    cursor: u64,
-    event_id: &str,
-) -> Result<Option<Location>, StoreError> {
+/// Finds an id that is in no run.
+fn young_id(snapshot: &Snapshot<'_>, event_id: &str) -> Result<Option<Location>, StoreError> {
     let mut found = None;
-    snapshot.walk_records(cursor + 1, |seq, bytes| {
+    snapshot.walk_records(snapshot.runs_cursor()? + 1, |seq, bytes| {
         let Ok(record) = Record::decode(bytes) else {
             return Ok(ControlFlow::Continue(()));
         };

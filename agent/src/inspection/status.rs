@@ -54,7 +54,7 @@ impl Inspection<'_> {
             oldest_unacknowledged_at: oldest,
             journal_bytes: journal_bytes + replayed.bytes,
             journal_seq: replayed.last_record,
-            dedup_ids: remembered(&snapshot, &replayed)?,
+            dedup_ids: remembered(&snapshot)?,
             dedup_bytes: 0,
             dedup_bytes_max: 0,
             dedup_runs: snapshot.runs()?.len() as u64,

@@ -21,15 +21,13 @@ use submeter_common::time::Timestamp;
 use tokio::sync::oneshot;
 
 use super::SealReason;
-use super::compactor::Closing;
 use super::queue::Popped;
 use super::shared::{Shared, View, lock};
 use super::work::{Command, Committed, Job, Work};
 use crate::aggregate::{Account, MeterIndex, Metered, OpenPartials};
-use crate::dedup::{Entry, Generation};
 use crate::fail_point::fail_point;
 use crate::store::conflicts::Listed;
-use crate::store::meta::{Chunk, Deltas, Progress, StoredGeneration, StoredPosition};
+use crate::store::meta::{Chunk, Deltas, Progress, StoredPosition};
 use crate::store::quarantine::Quarantined;
 use crate::store::record::Record;
 use crate::store::{Durability, StoreError};
@@ -56,14 +54,12 @@ pub(super) struct Aggregator {
     seal_is_asked: bool,
     /// How often that happened.
     seals_by_size: u64,
+    /// The runs' cursor for which a dedup generation was asked to be closed.
+    closing_is_asked: Option<u64>,
     /// As it will be written at the next checkpoint.
     progress: Progress,
     /// The cursor of the last checkpoint: nothing after it may be reclaimed.
     durable_cursor: u64,
-    /// Ids of the open generation that are not on disk yet.
-    tail: Vec<Entry>,
-    /// The same of generations that are full, until they are on disk as runs.
-    closing_tails: Vec<(u32, Vec<Entry>)>,
     quarantine: Vec<Quarantined>,
     /// Conflicts that are not on disk yet.
     conflicts: Vec<Listed>,
@@ -98,11 +94,10 @@ impl Aggregator {
             spilled_bytes: 0,
             seal_is_asked: false,
             seals_by_size: 0,
+            closing_is_asked: None,
             durable_cursor: progress.cursor,
             life_first_seq: progress.sealed.seq + 1,
             progress,
-            tail: Vec::new(),
-            closing_tails: Vec::new(),
             quarantine: Vec::new(),
             conflicts: Vec::new(),
             chunks,
@@ -162,11 +157,7 @@ impl Aggregator {
     fn handle(&mut self, work: Work) -> Result<(), StoreError> {
         match work {
             Work::Record(committed) => {
-                self.count(committed);
-                Ok(())
-            }
-            Work::Close(generation, next) => {
-                self.close_generation(generation, next);
+                self.count(&committed);
                 Ok(())
             }
             Work::Seal(order, reply) => {
@@ -198,10 +189,9 @@ impl Aggregator {
         }
     }
 
-    /// Counts a durable record: its events into the partials, its ids into the tail, its numbers into the receipts.
-    pub(super) fn count(&mut self, committed: Committed) {
+    /// Counts a durable record: its events into the partials, its numbers into the receipts.
+    pub(super) fn count(&mut self, committed: &Committed) {
         let bytes = committed.record.len() as u64;
-        self.tail.extend(committed.ids);
         match Record::decode(&committed.record) {
             Ok(record) => self.count_record(committed.seq, bytes, &record),
             Err(error) => {
@@ -314,23 +304,6 @@ impl Aggregator {
         });
     }
 
-    /// Takes a full generation: the compactor brings all of its ids to disk at once. Mostly it has done so by the next
-    /// checkpoint, which then need not write the tail.
-    pub(super) fn close_generation(&mut self, generation: Arc<Generation>, next: StoredGeneration) {
-        self.drop_closed_tails();
-        let tail = std::mem::take(&mut self.tail);
-        self.closing_tails.push((generation.id, tail));
-        self.progress.generation = Some(next);
-        let closing = Closing {
-            generation,
-            at: next.opened_at,
-        };
-        // Closed only when the pipeline ends: the tails go to disk then, if anything does.
-        let _ = self.shared.closings.push_command(closing);
-        self.changed = true;
-        fail_point!(GenerationClosed);
-    }
-
     /// Publishes what status shows.
     pub(super) fn publish(&self) {
         let backfilling = self.is_backfilling();
@@ -419,10 +392,6 @@ impl Aggregator {
         self.shared.store.mark_progress(&self.progress);
     }
 
-    pub(super) fn shared_arc(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
     /// The last record counted.
     pub(super) fn cursor(&self) -> u64 {
         self.progress.cursor
@@ -436,9 +405,5 @@ impl Aggregator {
     /// Notes that everything sealed so far was accepted by previous lives.
     pub(super) fn begin_life(&mut self) {
         self.life_first_seq = self.progress.sealed.seq + 1;
-    }
-
-    pub(super) fn shared(&self) -> &Shared {
-        &self.shared
     }
 }

@@ -139,20 +139,20 @@ impl Committer {
         Ok(record)
     }
 
-    /// Hands the record to the aggregator, and after it the dedup generation that it filled.
+    /// Hands the record to the aggregator, and the dedup generation that it filled to the compactor.
     fn hand_on(&self, group: Group<'_>, record: Vec<u8>) {
         let bytes = record.len();
         self.forward(Work::Record(group.into_committed(record)), bytes);
-        let now = self.shared.clock.now();
-        let full = {
-            let mut dedup = lock(&self.shared.dedup);
-            let full = dedup.rotate(now);
-            self.shared.measure_dedup(&dedup);
-            full.map(|full| (full, dedup.open()))
-        };
-        if let Some((generation, next)) = full {
-            self.forward(Work::Close(generation, next), 0);
+        self.shared.close_full_generation();
+    }
+
+    /// Has the ids of all records so far brought to disk.
+    fn close_generation(&self) -> Result<(), StoreError> {
+        if !self.shared.close_open_generation() && lock(&self.shared.dedup).is_all_in_runs() {
+            // The last records brought no ids.
+            self.shared.put_runs_cursor(self.next_record - 1)?;
         }
+        Ok(())
     }
 
     fn command(&mut self, command: Command) -> Result<(), StoreError> {
@@ -160,6 +160,7 @@ impl Committer {
             Command::BeginImport(request, reply) => return self.begin_import(request, reply),
             Command::CompleteImport(id, reply) => return self.complete_import(&id, reply),
             Command::AbandonImport(id, reply) => return self.abandon_import(&id, reply),
+            Command::CloseGeneration => return self.close_generation(),
             Command::Seal(reason, reply) => Work::Seal(self.seal_order(reason), reply),
             Command::Catalog(catalog, reply) => Work::Catalog(catalog, reply),
             Command::Rebase(rebase, reply) => Work::Rebase(rebase, reply),

@@ -24,7 +24,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Slices merged in one step: so much of the filters exists twice for a moment, so long may a full
 /// generation wait, and so large are the files: the fewer, the more of them are open. Few generations come to a merge of
 /// several steps in a program that dies at fail points.
-const STEP_SLICES: u32 = if cfg!(feature = "fail-points") { 2 } else { 8 };
+const STEP_SLICES: u32 = if cfg!(feature = "fail-points") { 2 } else { 16 };
+/// A finer cut costs 2 % of the filters' bytes, and saves half of the memory that making one takes.
+const SLICES_PER_GENERATION: u64 = 2;
 
 /// A generation that takes no more ids since this time.
 pub(super) struct Closing {
@@ -69,33 +71,34 @@ impl Compactor {
 
     /// Makes a run of a full generation.
     fn close(&mut self, closing: &Closing) -> Result<(), StoreError> {
-        let entries = closing.generation.sorted();
-        let record = entries.iter().map(|entry| entry.record()).max();
+        let generation = &closing.generation;
+        let (ids, record) = (generation.len() as u64, generation.last_record());
         let mut run = StoredRun {
-            id: closing.generation.id,
+            id: generation.id,
             level: 0,
-            ids: entries.len() as u64,
-            slices_log2: plan::slices_log2(entries.len() as u64, self.slice_ids()),
+            ids,
+            slices_log2: plan::slices_log2(ids, self.slice_ids()),
             slices_done: 0,
             inputs: Vec::new(),
-            opened_at: closing.generation.opened_at,
+            opened_at: generation.opened_at,
             marks: vec![Mark {
-                record: record.unwrap_or_default(),
+                record,
                 at: closing.at,
             }],
         };
         let slices = 0..run.slices();
         let store = &self.shared.store;
-        let written = store.write_slices(&run, slices.clone(), entries.into_iter().map(Ok))?;
+        let written = store.write_slices(&run, slices.clone(), generation.sorted().map(Ok))?;
         run.slices_done = slices.end;
         fail_point!(GenerationWritten);
+        // After damage, ids of old records may come to a run late.
+        let cursor = record.max(self.shared.runs_cursor.load(Ordering::SeqCst));
         let mut batch = store.batch();
-        batch.close_generation(&run);
+        batch.put_run(&run);
+        batch.put_runs_cursor(cursor);
         self.shared.write(batch, Durability::Synced)?;
         fail_point!(GenerationNamed);
-        self.shared
-            .closed_generation
-            .store(run.id, Ordering::SeqCst);
+        self.shared.runs_cursor.store(cursor, Ordering::SeqCst);
         let mut known = Run::empty(run.id, u32::from(run.slices_log2));
         known.ids = run.ids;
         slices
@@ -258,9 +261,10 @@ impl Compactor {
         self.shared.measure_dedup(&lock(&self.shared.dedup));
     }
 
-    /// A slice holds as many ids as a generation.
+    /// A slice holds a part of a generation's ids, so that the working memory of its filter is small.
     fn slice_ids(&self) -> u64 {
-        self.shared.config.dedup_generation_ids_max as u64
+        let generation = self.shared.config.dedup_generation_ids_max as u64;
+        (generation / SLICES_PER_GENERATION).max(1)
     }
 }
 

@@ -17,7 +17,7 @@ pub struct StoreConfig {
     pub dedup_retention: Duration,
     /// Memory of the remembered ids above which new events are refused.
     pub dedup_bytes_max: u64,
-    /// Ids in one dedup generation: exact maps in memory hold two of these, each filter on disk about one.
+    /// Ids in one dedup generation, an exact map in memory: the open one's, and those that are on their way to disk.
     pub dedup_generation_ids_max: usize,
     /// Journal bytes kept for explain, inspect and backfill, once a checkpoint covers them.
     pub journal_bytes_max: u64,
@@ -75,8 +75,9 @@ impl StoreConfig {
             dedup_retention: 24 * HOUR,
             // More than 150 million ids.
             dedup_bytes_max: 256 * MIB,
-            // 7/8 of a power of two fills the hash table exactly: 8.6 MiB.
-            dedup_generation_ids_max: squeezed(229_376, 500),
+            // The hash table takes 114 688 before it grows, some 4 MiB: room for the last commit. Half as many make merging
+            // dearer, twice as many the agent larger.
+            dedup_generation_ids_max: squeezed(100_000, 500),
             journal_bytes_max: GIB,
             journal_age_max: 24 * HOUR,
             outbox_bytes_max: 4 * GIB,

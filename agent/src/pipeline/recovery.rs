@@ -22,7 +22,7 @@ use super::{OpenError, SealReason, StoreConfig};
 use crate::dedup::{Dedup, StoredRun};
 use crate::fail_point::fail_point;
 use crate::store::directory::Directory;
-use crate::store::meta::{Deltas, Progress, Resume, StoredGeneration, StoredIdentity};
+use crate::store::meta::{Deltas, Progress, Resume, StoredIdentity};
 use crate::store::{Durability, Store, StoreError, rebuild};
 
 /// Recoveries from damage in one start. What is still damaged then is not damage of the directory.
@@ -100,12 +100,12 @@ fn load_and_replay(
     let now = clock.now();
     let identity = load_identity(&store)?;
     ensure_signing_seed(&store)?;
-    let mut progress = store.progress()?.unwrap_or_else(Progress::new);
+    let progress = store.progress()?.unwrap_or_else(Progress::new);
     let resume = store.resume()?;
     let sealed = resume.map_or(progress.sealed, |resume| resume.sealed);
     let runs = store.runs()?;
     store.sweep_runs(&runs)?;
-    let dedup = load_dedup(&store, config, &runs, &mut progress, now, resume.is_some())?;
+    let dedup = load_dedup(&store, config, &runs, now, resume.is_some())?;
     let frames = Frames::new(
         store.frames()?,
         store.acknowledged()?,
@@ -120,7 +120,7 @@ fn load_and_replay(
     let spilled = store.open_partials(progress.open_set).next().is_some();
     let parts = Parts {
         dedup,
-        closed_generation: store.closed_generation()?,
+        runs_cursor: store.runs_cursor()?,
         frames,
         catalog: store.catalog()?.unwrap_or_default(),
         identity,
@@ -189,26 +189,15 @@ fn load_dedup(
     store: &Store,
     config: &StoreConfig,
     runs: &[StoredRun],
-    progress: &mut Progress,
     now: Timestamp,
     mended: bool,
 ) -> Result<Dedup, StoreError> {
-    let closed = store.closed_generation()?;
-    // The generation may have become a run after the last checkpoint. After damage its number may be that of a run, too.
-    let before = progress.generation.map_or(0, |open| open.id).max(closed);
-    let open = match progress.generation {
-        Some(open) if open.id > closed && !mended => open,
-        _ => StoredGeneration {
-            id: runs.iter().map(|run| run.id).fold(before, u32::max) + 1,
-            opened_at: now,
-        },
-    };
-    progress.generation = Some(open);
+    // The ids that are in no run come from the journal, and the first of them is the oldest.
+    let first = if mended { 1 } else { store.runs_cursor()? + 1 };
+    let opened_at = store.accepted_at(first)?.unwrap_or(now);
+    let id = runs.iter().map(|run| run.id).max().unwrap_or_default() + 1;
     let (ids_max, retention) = (config.dedup_generation_ids_max, config.dedup_retention);
-    let mut dedup = Dedup::new(open.id, open.opened_at, ids_max, retention);
-    for entry in store.tails()? {
-        dedup.remember(entry);
-    }
+    let mut dedup = Dedup::new(id, opened_at, ids_max, retention);
     for run in runs {
         let output = runs.iter().find(|output| output.inputs.contains(&run.id));
         let moved = output.map_or(0, |output| run.moved_to(output));
@@ -238,7 +227,8 @@ fn check_chain(frames: &Frames) -> Result<(), StoreError> {
     }
 }
 
-/// Counts the records after the cursor again; answers the last record's number.
+/// Counts the records after the cursor again, and remembers the ids of those after the runs' cursor; answers the last
+/// record's number. After damage any id may be missing, so each one of the journal is looked up.
 fn replay(
     shared: &Arc<Shared>,
     aggregator: &mut Aggregator,
@@ -246,25 +236,39 @@ fn replay(
     resume: Option<Resume>,
 ) -> Result<u64, StoreError> {
     let cursor = aggregator.cursor();
-    if resume.is_some() {
-        aggregator.remember_retained(cursor, compactor)?;
-    }
+    let runs_cursor = shared.runs_cursor.load(Ordering::SeqCst);
+    let mut expected = match resume {
+        Some(_) => 1,
+        None => cursor.min(runs_cursor) + 1,
+    };
+    let mut missing = 0;
     let mut seal = resume.filter(|resume| !aggregator.has_sealed(resume.sealed));
-    shared.store.walk_records(cursor + 1, |seq, bytes| {
+    shared.store.walk_records(expected, |seq, bytes| {
         if let Some(seal) = seal.take_if(|seal| seq > seal.record) {
             aggregator.adopt_seal(seal.sealed)?;
         }
-        let expected = aggregator.cursor() + 1;
         if seq != expected && resume.is_none() {
             return Err(StoreError::Corrupt(format!(
                 "journal record {expected} is missing, the next one is {seq}"
             )));
         }
-        aggregator.replay(seq, bytes)?;
+        expected = seq + 1;
+        if resume.is_some() {
+            missing += shared.remember_missing(seq, bytes)?;
+        } else if seq > runs_cursor {
+            shared.remember(seq, bytes);
+        }
+        if seq > cursor {
+            aggregator.replay(seq, bytes)?;
+        }
+        shared.close_full_generation();
         compactor.close_waiting()?;
         fail_point!(RecoveryReplaying);
         Ok::<_, StoreError>(ControlFlow::Continue(()))
     })?;
+    if missing > 0 {
+        tracing::warn!(ids = missing, "took event ids from the journal again");
+    }
     if let Some(seal) = seal {
         aggregator.adopt_seal(seal.sealed)?;
     }
@@ -280,6 +284,10 @@ fn replay(
     aggregator.checkpoint()?;
     fail_point!(RecoveryCheckpointed);
     if resume.is_some() {
+        // What was lost of the journal is not to be missed by the next start.
+        shared.close_open_generation();
+        compactor.close_waiting()?;
+        shared.put_runs_cursor(aggregator.cursor())?;
         let mut batch = shared.store.batch();
         batch.delete_resume();
         shared.write(batch, Durability::Synced)?;

@@ -1,6 +1,6 @@
 //! What the pipeline's handles and threads share. Locks are held for moments, never across another lock's wait.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,15 @@ use super::poison::Poison;
 use super::queue::Queue;
 use super::work::{Job, Work};
 use super::{DamageReport, ImportState, PipelineError, StoreConfig};
-use crate::dedup::{Dedup, Fingerprinter, StoredRun};
+use crate::dedup::{Dedup, Fingerprinter, Generation, StoredRun};
+use crate::fail_point::fail_point;
 use crate::store::lineage::StoredIncident;
 use crate::store::meta::{Deltas, StoredIdentity};
 use crate::store::{Batch, Durability, Store, StoreError};
 use crate::telemetry::names;
 
 /// Journal bytes that may be on their way from the committer to the aggregator; when they are, the committer waits.
-const WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
+const WORK_BYTES_MAX: usize = 4 * 1024 * 1024;
 const WORK_ITEMS_MAX: usize = 1024;
 
 /// What the aggregator publishes after each piece of work.
@@ -60,8 +61,8 @@ pub(super) struct Shared {
     pub(super) runs: Mutex<Vec<StoredRun>>,
     /// Full dedup generations on their way to disk.
     pub(super) closings: Queue<Closing>,
-    /// The newest generation that is a run on disk, or part of one.
-    pub(super) closed_generation: AtomicU32,
+    /// The last record of those whose ids are in runs on disk.
+    pub(super) runs_cursor: AtomicU64,
     pub(super) frames: Mutex<Frames>,
     pub(super) catalog: Mutex<Arc<Catalog>>,
     pub(super) identity: Mutex<StoredIdentity>,
@@ -92,7 +93,7 @@ pub(super) struct Shared {
 pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) dedup: Dedup,
-    pub(super) closed_generation: u32,
+    pub(super) runs_cursor: u64,
     pub(super) frames: Frames,
     pub(super) catalog: Catalog,
     pub(super) identity: StoredIdentity,
@@ -114,9 +115,9 @@ impl Shared {
             dedup_bytes: AtomicU64::new(parts.dedup.bytes()),
             dedup: Mutex::new(parts.dedup),
             runs: Mutex::default(),
-            // No more than one generation closes at a time.
+            // Of generations there are few, and memory is what limits them.
             closings: Queue::new(1, 0),
-            closed_generation: AtomicU32::new(parts.closed_generation),
+            runs_cursor: AtomicU64::new(parts.runs_cursor),
             frames: Mutex::new(parts.frames),
             catalog: Mutex::new(Arc::new(parts.catalog)),
             identity: Mutex::new(parts.identity),
@@ -134,6 +135,42 @@ impl Shared {
             hurrying: AtomicBool::new(false),
             config,
         }
+    }
+
+    /// Hands a full dedup generation to the compactor. All records so far have their ids in it or in what was closed before.
+    pub(super) fn close_full_generation(&self) {
+        let now = self.clock.now();
+        let full = {
+            let mut dedup = lock(&self.dedup);
+            let full = dedup.rotate(now);
+            self.measure_dedup(&dedup);
+            full
+        };
+        if let Some(full) = full {
+            self.close(full, now);
+        }
+    }
+
+    /// The same with an open generation that is not full; false when it is empty.
+    pub(super) fn close_open_generation(&self) -> bool {
+        let now = self.clock.now();
+        let open = lock(&self.dedup).close_open(now);
+        open.map(|open| self.close(open, now)).is_some()
+    }
+
+    fn close(&self, generation: Arc<Generation>, at: Timestamp) {
+        // Closed only when the pipeline ends: the next start takes these ids from the journal.
+        let _ = self.closings.push_command(Closing { generation, at });
+        fail_point!(GenerationClosed);
+    }
+
+    /// Notes durably that runs hold the ids of all records up to this one.
+    pub(super) fn put_runs_cursor(&self, record: u64) -> Result<(), StoreError> {
+        let mut batch = self.store.batch();
+        batch.put_runs_cursor(record);
+        self.write(batch, Durability::Synced)?;
+        self.runs_cursor.store(record, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Notes how much memory the ids take.

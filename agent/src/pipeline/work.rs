@@ -1,7 +1,5 @@
 //! What is handed from the callers to the committer, and from the committer to the aggregator.
 
-use std::sync::Arc;
-
 use submeter_common::protocol::{Catalog, Position};
 use submeter_common::time::Timestamp;
 use tokio::sync::oneshot;
@@ -10,8 +8,7 @@ use super::{
     EventOutcome, Identity, ImportRequest, ImportState, PipelineError, Rebase, SealReason,
     Submission, SubmitError,
 };
-use crate::dedup::{Entry, Generation};
-use crate::store::meta::{Deltas, StoredGeneration};
+use crate::store::meta::Deltas;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, PipelineError>>;
 pub(super) type SubmitReply = oneshot::Sender<Result<Vec<EventOutcome>, SubmitError>>;
@@ -31,6 +28,8 @@ pub(super) enum Command {
     AbandonImport(String, Reply<Option<ImportState>>),
     Rebase(Rebase, Reply<Identity>),
     RecountLost(Reply<()>),
+    /// Brings the ids of all records so far to disk: the journal is to be given back.
+    CloseGeneration,
     Stop(Reply<()>),
 }
 
@@ -38,8 +37,6 @@ pub(super) enum Command {
 pub(super) struct Committed {
     pub(super) seq: u64,
     pub(super) record: Vec<u8>,
-    /// Its events' ids, which are in the open dedup generation already.
-    pub(super) ids: Vec<Entry>,
 }
 
 /// A seal with everything the committer decides about it.
@@ -57,8 +54,6 @@ pub(super) struct SealOrder {
 /// For the aggregator, in the committer's order.
 pub(super) enum Work {
     Record(Committed),
-    /// The generation takes no more ids; this one takes its place.
-    Close(Arc<Generation>, StoredGeneration),
     Seal(SealOrder, Reply<Position>),
     Catalog(Catalog, Reply<()>),
     Rebase(Rebase, Reply<Identity>),

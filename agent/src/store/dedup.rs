@@ -1,4 +1,4 @@
-//! Event ids on disk: tails of the generations in memory, sorted runs of all others.
+//! Event ids on disk, in sorted runs. Those of younger records are in the journal alone, and in memory.
 //!
 //! A run's entries lie in the family `dedup`, slice by slice:
 //!
@@ -23,21 +23,9 @@ const READAHEAD_BYTES: usize = 256 * 1024;
 const INGEST_DIRECTORY: &str = "ingest";
 
 impl Batch<'_> {
-    /// Adds ids of a generation in memory that are new since the last checkpoint.
-    pub(crate) fn put_tail(&mut self, generation: u32, cursor: u64, entries: &[Entry]) {
-        self.put(
-            Family::DedupTail,
-            &key::dedup(generation, &cursor.to_be_bytes()),
-            &block::encode(entries),
-        );
-    }
-
-    /// Names a run that a generation became; the tails of it and of all before it are no more.
-    pub(crate) fn close_generation(&mut self, run: &StoredRun) {
-        self.put_run(run);
-        let end = key::dedup(run.id.saturating_add(1), &[]);
-        self.delete_range(Family::DedupTail, &key::dedup(0, &[]), &end);
-        self.put(Family::Meta, key::CLOSED_GENERATION, &run.id.to_be_bytes());
+    /// Says that runs hold the ids of all records up to this one.
+    pub(crate) fn put_runs_cursor(&mut self, record: u64) {
+        self.put(Family::Meta, key::RUNS_CURSOR, &record.to_be_bytes());
     }
 
     /// Says how a run stands.
@@ -70,14 +58,9 @@ pub(crate) struct Written {
 }
 
 impl Store {
-    /// The ids of generations that are in memory, as of the last checkpoint.
-    pub(crate) fn tails(&self) -> Result<Vec<Entry>, StoreError> {
-        self.snapshot().tails()
-    }
-
-    /// The newest generation that is a run, or was one until it was merged.
-    pub(crate) fn closed_generation(&self) -> Result<u32, StoreError> {
-        closed_generation(self.get(Family::Meta, key::CLOSED_GENERATION)?.as_deref())
+    /// The last record of those whose ids are in runs; a start takes the others' from the journal.
+    pub(crate) fn runs_cursor(&self) -> Result<u64, StoreError> {
+        self.snapshot().runs_cursor()
     }
 
     /// How often runs were named or lost their names; 0 before the first time.
@@ -251,26 +234,6 @@ impl Store {
     }
 }
 
-/// The key of the oldest tail that is still of use.
-pub(super) fn first_tail(closed: Option<&[u8]>) -> Result<Vec<u8>, StoreError> {
-    Ok(key::dedup(
-        closed_generation(closed)?.saturating_add(1),
-        &[],
-    ))
-}
-
-fn closed_generation(stored: Option<&[u8]>) -> Result<u32, StoreError> {
-    stored.map_or(Ok(0), |bytes| {
-        let bytes = bytes.first_chunk().ok_or_else(damaged)?;
-        Ok(u32::from_be_bytes(*bytes))
-    })
-}
-
-/// Reads a tail or a block.
-pub(super) fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
-    block::decode(bytes).ok_or_else(damaged)
-}
-
 fn write_slice(
     file: &mut SstFileWriter<'_>,
     run: &StoredRun,
@@ -342,7 +305,7 @@ impl Entries<'_> {
                 return Ok(false);
             };
             let entries = (key.len() == key::DEDUP_BLOCK_BYTES)
-                .then(|| entries_of(value))
+                .then(|| block::decode(value).ok_or_else(damaged))
                 .transpose()?;
             self.blocks.next();
             if let Some(entries) = entries {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use rocksdb::{Direction, IteratorMode, ReadOptions};
+use submeter_common::time::Timestamp;
 
 use super::record::{self, Record};
 use super::{Batch, Family, Store, StoreError, key};
@@ -41,6 +42,16 @@ impl Store {
         walk.seek_to_last();
         walk.status()?;
         walk.key().map(key::trailing_u64).transpose()
+    }
+
+    /// When the oldest retained record from `from` on was accepted; none when there is none, or its head does not read.
+    pub(crate) fn accepted_at(&self, from: u64) -> Result<Option<Timestamp>, StoreError> {
+        let mut at = None;
+        self.walk_records(from, |_, bytes| {
+            at = Record::decode(bytes).ok().map(|record| record.accepted_at);
+            Ok::<_, StoreError>(ControlFlow::Break(()))
+        })?;
+        Ok(at)
     }
 
     /// Walks the retained records from `from` on, oldest first, until `visit` breaks.

@@ -23,7 +23,7 @@ pub(super) const IMPORT_PREFIX: &[u8] = b"import/";
 pub(super) const CHUNK_PREFIX: &[u8] = b"chunk/";
 pub(super) const CONFLICT_PREFIX: &[u8] = b"conflict/";
 pub(super) const RUN_PREFIX: &[u8] = b"run/";
-pub(super) const CLOSED_GENERATION: &[u8] = b"closed_generation";
+pub(super) const RUNS_CURSOR: &[u8] = b"runs_cursor";
 
 /// A run's number and the first fingerprint of a block; anything else under the number is longer.
 pub(super) const DEDUP_BLOCK_BYTES: usize = 4 + 16;

@@ -199,13 +199,6 @@ impl Coverage {
     }
 }
 
-/// The open dedup generation: its number, and when it began.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Encode, Decode)]
-pub(crate) struct StoredGeneration {
-    pub(crate) id: u32,
-    pub(crate) opened_at: Timestamp,
-}
-
 /// Everything that must agree with the cursor; written as one value in the same batch as what it describes.
 #[derive(Clone, Eq, PartialEq, Debug, Encode, Decode)]
 pub(crate) struct Progress {
@@ -233,8 +226,6 @@ pub(crate) struct Progress {
     pub(crate) farewell: bool,
     /// No event older than this is accepted outside an import; never goes back.
     pub(crate) floor: Timestamp,
-    /// The open dedup generation; none before the first start is done.
-    pub(crate) generation: Option<StoredGeneration>,
     /// What each meter ever seen has counted.
     pub(crate) coverage: BTreeMap<MeterId, Coverage>,
     /// Events put into quarantine since the directory was born.
@@ -262,7 +253,6 @@ impl Progress {
             sealed_catalog: 0,
             farewell: false,
             floor: Timestamp::from_micros(0),
-            generation: None,
             coverage: BTreeMap::new(),
             quarantined: 0,
             conflicts: 0,

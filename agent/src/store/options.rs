@@ -10,7 +10,7 @@ use super::Family;
 const MIB: usize = 1024 * 1024;
 
 /// The journal's memtable: one is being filled while the other is written out.
-const JOURNAL_BUFFER_BYTES: usize = 8 * MIB;
+const JOURNAL_BUFFER_BYTES: usize = 4 * MIB;
 /// Every other family writes little.
 const OTHER_BUFFER_BYTES: usize = 2 * MIB;
 /// Memtables of one family: one is filled while the other is written out.
@@ -76,7 +76,7 @@ pub(super) fn family(family: Family, cache: &Cache) -> ColumnFamilyDescriptor {
     options.set_max_write_buffer_number(BUFFERS_MAX);
     options.set_compression_type(match family {
         // Fingerprints and frames do not compress.
-        Family::Dedup | Family::DedupTail | Family::Outbox => DBCompressionType::None,
+        Family::Dedup | Family::Outbox => DBCompressionType::None,
         _ => DBCompressionType::Lz4,
     });
     let mut table = table(family);

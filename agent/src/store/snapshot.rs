@@ -15,8 +15,8 @@ use super::key::{self, OpenKey};
 use super::meta::{self, Acknowledged, Chunk, Progress, StoredIdentity};
 use super::outbox::{self, FrameMeta};
 use super::quarantine::Quarantined;
-use super::{Family, Store, StoreError, dedup};
-use crate::dedup::{Entry, StoredRun};
+use super::{Family, Store, StoreError};
+use crate::dedup::StoredRun;
 use crate::pipeline::ImportState;
 
 /// Whether a walk goes on.
@@ -106,16 +106,10 @@ impl<'a> Snapshot<'a> {
         Ok(runs)
     }
 
-    /// The dedup ids that a start would have in memory before it replays the journal.
-    pub(crate) fn tails(&self) -> Result<Vec<Entry>, StoreError> {
-        let closed = self.get(Family::Meta, key::CLOSED_GENERATION)?;
-        let from = dedup::first_tail(closed.as_deref())?;
-        let mut entries = Vec::new();
-        self.walk(Family::DedupTail, &from, Direction::Forward, |_, tail| {
-            entries.extend(dedup::entries_of(tail)?);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(entries)
+    /// The last record of those whose ids are in runs.
+    pub(crate) fn runs_cursor(&self) -> Result<u64, StoreError> {
+        self.get(Family::Meta, key::RUNS_CURSOR)?
+            .map_or(Ok(0), |bytes| key::trailing_u64(&bytes))
     }
 
     /// Walks the journal from record `from` on.

@@ -56,7 +56,8 @@ impl Dedup {
         let mut table = Table::new(&[">Run", "Level", ">Ids", "Opened", "Closed"]);
         for run in &reply.runs {
             table.row(vec![
-                run.run.to_string(),
+                run.run
+                    .map_or_else(|| "open".to_owned(), |run| run.to_string()),
                 match run.level {
                     None => "memory".to_owned(),
                     Some(level) if run.merged_from.is_empty() => level.to_string(),

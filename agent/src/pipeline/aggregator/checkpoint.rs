@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use submeter_common::aggregate::Partial;
@@ -15,9 +14,6 @@ use crate::store::{Batch, Durability, Store, StoreError};
 
 /// A stored partial that would grow past this goes on as a further part.
 const STORED_PARTIAL_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// Ids between two checkpoints for which memory is kept.
-const TAIL_KEPT: usize = 64 * 1024;
 
 /// What a checkpoint adds to the part of the open set that is on disk only.
 #[must_use]
@@ -64,15 +60,6 @@ impl Aggregator {
 
     /// Adds all derived state but the open partials to the batch.
     pub(super) fn stage(&mut self, batch: &mut Batch<'_>) {
-        self.drop_closed_tails();
-        let cursor = self.progress.cursor;
-        let open = self.progress.generation;
-        let open = open.iter().map(|open| (open.id, &self.tail));
-        let closing = self.closing_tails.iter().map(|(id, tail)| (*id, tail));
-        // An empty one would take the place of what the last checkpoint wrote, if no record came since.
-        for (generation, tail) in closing.chain(open).filter(|(_, tail)| !tail.is_empty()) {
-            batch.put_tail(generation, cursor, tail);
-        }
         for chunk in self.chunks.changed_since(self.durable_cursor) {
             batch.put_chunk(chunk);
         }
@@ -85,19 +72,8 @@ impl Aggregator {
         batch.put_progress(&self.progress);
     }
 
-    /// Lets go of tails whose generations are on disk as runs by now.
-    pub(super) fn drop_closed_tails(&mut self) {
-        let closed = self.shared.closed_generation.load(Ordering::SeqCst);
-        self.closing_tails
-            .retain(|(generation, _)| *generation > closed);
-    }
-
     /// Takes note that what was staged is durable.
     pub(super) fn settle(&mut self) {
-        self.closing_tails.clear();
-        self.tail.clear();
-        // After a burst its memory is given back.
-        self.tail.shrink_to(TAIL_KEPT);
         self.quarantine.clear();
         self.conflicts.clear();
         self.durable_cursor = self.progress.cursor;

@@ -81,6 +81,16 @@ impl Chunks {
         (due && oldest.last <= covered).then_some(*oldest)
     }
 
+    /// Says whether there is such a run.
+    pub(super) fn is_disposable(
+        &self,
+        bytes_max: u64,
+        older_than: Timestamp,
+        covered: u64,
+    ) -> bool {
+        self.disposable(bytes_max, older_than, covered).is_some()
+    }
+
     /// Forgets the oldest run.
     pub(super) fn forget_oldest(&mut self) {
         if let Some(oldest) = self.chunks.pop_front() {

@@ -1,11 +1,13 @@
 //! What time and budgets take back: journal records and acknowledged frames; also when nothing new arrives.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Aggregator;
 use crate::fail_point::fail_point;
 use crate::pipeline::shared::lock;
+use crate::pipeline::work::{Command, Job};
 use crate::store::{Durability, StoreError};
 
 impl Aggregator {
@@ -22,13 +24,15 @@ impl Aggregator {
     }
 
     /// Deletes journal records beyond `bytes_max` and the budget of age, oldest first, but none that a durable checkpoint
-    /// does not contain and none that a backfill still needs. Answers the last one deleted.
+    /// does not contain, none whose ids are in no run, and none that a backfill still needs. Answers the last one deleted.
     pub(super) fn reclaim_journal(&mut self, bytes_max: u64) -> Result<Option<u64>, StoreError> {
         let shared = Arc::clone(&self.shared);
         let age_max = shared.config.journal_age_max;
         let older_than = shared.clock.now().saturating_sub(age_max);
         let needed_from = self.first_gap().unwrap_or(u64::MAX);
-        let covered = self.durable_cursor.min(needed_from - 1);
+        let counted = self.durable_cursor.min(needed_from - 1);
+        let runs_cursor = shared.runs_cursor.load(Ordering::SeqCst);
+        let covered = counted.min(runs_cursor);
         let mut batch = shared.store.batch();
         let mut last = None;
         while let Some(chunk) = self.chunks.disposable(bytes_max, older_than, covered) {
@@ -37,6 +41,9 @@ impl Aggregator {
             self.chunks.forget_oldest();
             last = Some(chunk.last);
         }
+        if self.chunks.is_disposable(bytes_max, older_than, counted) {
+            self.ask_for_closing(runs_cursor);
+        }
         let Some(last) = last else { return Ok(None) };
         fail_point!(JournalReclaimStaged);
         shared.write(batch, Durability::Buffered)?;
@@ -44,6 +51,16 @@ impl Aggregator {
         shared.store.drop_journal_files(last)?;
         fail_point!(JournalReclaimDone);
         Ok(Some(last))
+    }
+
+    /// Has ids brought to disk that only the journal holds. Once is enough, until some have come there.
+    fn ask_for_closing(&mut self, runs_cursor: u64) {
+        if self.closing_is_asked != Some(runs_cursor) {
+            let closing = Job::Command(Command::CloseGeneration);
+            // A closed queue takes no more events either.
+            let asked = self.shared.requests.push_command(closing);
+            self.closing_is_asked = asked.ok().map(|()| runs_cursor);
+        }
     }
 
     /// Deletes acknowledged frames beyond `bytes_max` and their budget of age. Answers the last one deleted.

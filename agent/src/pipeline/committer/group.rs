@@ -23,7 +23,7 @@ pub(super) struct Group<'a> {
     seq: u64,
     now: Timestamp,
     body: Vec<u8>,
-    ids: Vec<Entry>,
+    accepted: u32,
     /// Counts of this group that belong to no accepted event.
     pub(super) deltas: Deltas,
     /// Imports that advance with this record, and to which line.
@@ -37,7 +37,7 @@ impl<'a> Group<'a> {
             seq,
             now,
             body: Vec::new(),
-            ids: Vec::new(),
+            accepted: 0,
             deltas: Deltas::default(),
             advanced: BTreeMap::new(),
         }
@@ -45,11 +45,12 @@ impl<'a> Group<'a> {
 
     /// Says whether the group holds anything that must survive.
     pub(super) fn must_be_written(&self) -> bool {
-        !self.ids.is_empty() || !self.advanced.is_empty()
+        self.accepted > 0 || !self.advanced.is_empty()
     }
 
+    /// New events; a group is bounded far below 2^20 of them.
     pub(super) fn accepted(&self) -> u32 {
-        u32::try_from(self.ids.len()).expect("a group is bounded far below 2^20 events")
+        self.accepted
     }
 
     pub(super) fn body(&self) -> &[u8] {
@@ -60,7 +61,6 @@ impl<'a> Group<'a> {
         Committed {
             seq: self.seq,
             record,
-            ids: self.ids,
         }
     }
 
@@ -136,13 +136,12 @@ impl<'a> Group<'a> {
             }
             None => {
                 let location = Location::new(self.seq, self.accepted()).as_u64();
-                let entry = Entry {
+                dedup.insert(Entry {
                     fingerprint: item.fingerprint,
                     payload: item.payload,
                     location,
-                };
-                dedup.insert(entry);
-                self.ids.push(entry);
+                });
+                self.accepted += 1;
                 EventOutcome::Accepted
             }
         }

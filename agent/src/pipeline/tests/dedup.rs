@@ -7,7 +7,7 @@ use crate::dedup::RunIds as _;
 use crate::dedup::StoredRun;
 use crate::pipeline::EventOutcome::{Accepted, Conflict, Duplicate};
 use crate::pipeline::shared::lock;
-use crate::pipeline::{Health, Pipeline, RefusalReason, SubmitError};
+use crate::pipeline::{Health, ImportCursor, ImportRequest, Pipeline, RefusalReason, SubmitError};
 use crate::store::crash::Moment;
 
 fn numbered(kit: &Kit, ids: std::ops::Range<u64>) -> Vec<Event<'static>> {
@@ -89,6 +89,74 @@ async fn ids_survive_generations_and_restarts() {
     assert_eq!(submit(&pipeline, &fresh).await.unwrap(), [Accepted; 100]);
 }
 
+/// Waits until the retained journal holds no more than this.
+async fn given_back(pipeline: &Pipeline, bytes: u64) {
+    for attempt in 0.. {
+        if pipeline.status().journal_bytes <= bytes {
+            return;
+        }
+        assert!(attempt < 400, "{:?}", pipeline.status());
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_journal_is_given_back_when_its_ids_are_in_a_run_and_not_before() {
+    let mut kit = Kit::new();
+    kit.config.journal_bytes_max = 6400;
+    kit.config.checkpoint_interval = std::time::Duration::from_millis(10);
+    let pipeline = kit.open();
+    for events in numbered(&kit, 0..500).chunks(10) {
+        submit(&pipeline, events).await.unwrap();
+    }
+    assert_eq!(
+        remembered(&pipeline).runs,
+        [],
+        "the generation is far from full"
+    );
+    given_back(&pipeline, 6400).await;
+    let runs = remembered(&pipeline).runs;
+    assert_eq!(runs.iter().map(|run| run.ids).sum::<u64>(), 500, "{runs:?}");
+    submit(&pipeline, &numbered(&kit, 500..510)).await.unwrap();
+    drop(pipeline);
+    let pipeline = kit.open();
+    let again = submit(&pipeline, &numbered(&kit, 0..510)).await.unwrap();
+    assert_eq!(again, [Duplicate; 510]);
+    assert_eq!(pipeline.status().dedup_ids, 510);
+}
+
+#[tokio::test]
+async fn records_without_an_id_do_not_hold_the_journal_back() {
+    let mut kit = Kit::new();
+    kit.config.checkpoint_interval = std::time::Duration::from_millis(10);
+    let pipeline = kit.open();
+    let events = numbered(&kit, 0..10);
+    submit(&pipeline, &events).await.unwrap();
+    let request = ImportRequest {
+        id: "i".to_owned(),
+        name: "old.jsonl".to_owned(),
+        max_age: seconds(3600),
+    };
+    pipeline.begin_import(request).await.unwrap();
+    // Known events: the import's line is all there is to record.
+    for line in 1..5 {
+        let mut known = submission(&pipeline, &events);
+        known.import = Some(ImportCursor {
+            id: "i".to_owned(),
+            first_line: line - 1,
+            next_line: line,
+        });
+        assert_eq!(pipeline.submit(known).await.unwrap(), [Duplicate; 10]);
+    }
+    assert_eq!(pipeline.status().journal_seq, 5);
+    kit.clock.advance(seconds(25 * 3600));
+    given_back(&pipeline, 0).await;
+    drop(pipeline);
+    let pipeline = kit.open();
+    assert_eq!(pipeline.status().journal_seq, 5);
+    assert_eq!(submit(&pipeline, &events).await.unwrap(), [Duplicate; 10]);
+}
+
 #[tokio::test]
 async fn an_id_is_forgotten_after_the_retention_and_not_before() {
     let mut kit = Kit::new();
@@ -155,6 +223,8 @@ async fn ids_story(seed: u64) {
     let mut kit = Kit::new();
     kit.config.dedup_generation_ids_max = random.usize(8..40);
     kit.config.dedup_retention = seconds(4000);
+    // Now and then the journal is given back long before a generation is full.
+    kit.config.journal_age_max = seconds(random.u64(100..4000));
     kit.config.checkpoint_bytes_max = *random.choice(&[1, 3_000, 1 << 30]).unwrap();
     let mut pipeline = kit.open();
     // Each id, and when it was accepted.

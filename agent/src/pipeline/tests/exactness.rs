@@ -108,7 +108,7 @@ fn squeeze(kit: &mut Kit, random: &mut fastrand::Rng) {
     kit.config.checkpoint_bytes_max = *random.choice(&[1, 2_000, 1 << 30]).unwrap();
     kit.config.open_partials_in_memory_max = *random.choice(&[5, 60, 100_000]).unwrap();
     kit.config.frame_rows_max = *random.choice(&[7, 50, 20_000]).unwrap();
-    kit.config.dedup_generation_ids_max = *random.choice(&[10, 100, 229_376]).unwrap();
+    kit.config.dedup_generation_ids_max = *random.choice(&[10, 100, 100_000]).unwrap();
     kit.config.groups_per_meter_max = 100;
 }
 

@@ -145,10 +145,11 @@ impl Settling<'_> {
             self.acknowledged(),
             self.salvaged,
         )?;
-        self.settle_dedup()?;
+        let oldest = journal::oldest_known(self.store);
         let sealed = self.store.sealed_progress(self.progress.sealed.seq)?;
         let sealed_record = sealed.as_ref().map_or(0, |sealed| sealed.cursor);
         let found = journal::account(self.store, sealed_record, self.progress.cursor)?;
+        self.settle_dedup(oldest)?;
         let recounted = self.settle_open(sealed.as_ref(), &found)?;
         let counted_up_to = if recounted {
             sealed_record
@@ -156,6 +157,7 @@ impl Settling<'_> {
             self.progress.cursor
         };
         self.report_holes(&found, counted_up_to);
+        self.report_lost_ids(oldest, &found, counted_up_to)?;
         let events_lost = self.events_lost(&found, sealed.filter(|_| recounted).as_ref());
         self.write(&resume, &found)?;
         Ok(events_lost)
@@ -225,15 +227,14 @@ impl Settling<'_> {
         known.then_some(stored)
     }
 
-    /// Ids are derived from the journal again, as far as it reaches.
-    fn settle_dedup(&mut self) -> Result<(), StoreError> {
+    /// Ids are derived from the journal again, as far as it reaches: from record `oldest` on.
+    fn settle_dedup(&mut self, oldest: u64) -> Result<(), StoreError> {
         // Without the names of their runs, ids are as good as gone.
-        let needed = [Family::Dedup, Family::DedupTail, Family::Meta];
+        let needed = [Family::Dedup, Family::Meta];
         let whole = needed.iter().all(|family| self.salvaged.is_whole(*family));
         let named = self.mark.as_ref().map_or(0, |mark| mark.runs_revision);
         let unnamed = self.salvaged.runs_jumped || self.store.runs_revision()? < named;
         if !whole || unnamed || self.stale || self.salvaged.jumped {
-            let oldest = journal::oldest_known(self.store);
             let message = if oldest > 1 {
                 format!(
                     "ids were taken from the journal again; of those accepted before record {oldest} some may be forgotten, and a retry of one of them would count again"
@@ -243,6 +244,32 @@ impl Settling<'_> {
             };
             self.salvaged.found(Area::Dedup, oldest > 1, message);
             self.undo_merges()?;
+        }
+        Ok(())
+    }
+
+    /// Names the records whose ids were in no run yet, and are gone with them, though their events are counted.
+    fn report_lost_ids(
+        &mut self,
+        oldest: u64,
+        found: &journal::Found,
+        counted_up_to: u64,
+    ) -> Result<(), StoreError> {
+        let first = self.store.runs_cursor()? + 1;
+        let mut holes = self.holes(found);
+        holes.extend(found.first.map(|found| (oldest, found - 1)));
+        for hole in holes {
+            let (from, to) = (hole.0.max(first), hole.1.min(counted_up_to));
+            if from <= to {
+                self.salvaged.findings.push(Finding {
+                    area: Area::Dedup,
+                    lost: true,
+                    records: Some((from, to)),
+                    message: format!(
+                        "the ids of records {from} to {to} are gone with them: a retry of one of their events would count again"
+                    ),
+                });
+            }
         }
         Ok(())
     }
@@ -318,13 +345,7 @@ impl Settling<'_> {
 
     /// Names the records that are missing.
     fn report_holes(&mut self, found: &journal::Found, counted_up_to: u64) {
-        let mut holes = found.holes.clone();
-        let last = self.last_record(found);
-        let reached = found.first.map_or(self.progress.cursor, |_| found.last);
-        if last > reached {
-            holes.push((reached + 1, last));
-        }
-        for hole in holes {
+        for hole in self.holes(found) {
             let lost = hole.1 > counted_up_to;
             let message = if lost {
                 format!(
@@ -345,6 +366,17 @@ impl Settling<'_> {
                 message,
             });
         }
+    }
+
+    /// The runs of records that are missing.
+    fn holes(&self, found: &journal::Found) -> Vec<(u64, u64)> {
+        let mut holes = found.holes.clone();
+        let last = self.last_record(found);
+        let reached = found.first.map_or(self.progress.cursor, |_| found.last);
+        if last > reached {
+            holes.push((reached + 1, last));
+        }
+        holes
     }
 
     /// Acknowledged events that no record holds any more and nothing has counted.
