@@ -24,7 +24,7 @@ use crate::http::server::{Limits, Server};
 use crate::http::unix_socket;
 use crate::ingest::Ingest;
 use crate::pipeline::{Identity, OpenError, Pipeline, drop_ballast};
-use crate::routes::router;
+use crate::routes::Routes;
 use crate::telemetry;
 
 /// Share of the grace that requests in flight may use; the rest is for the last frames.
@@ -128,7 +128,7 @@ impl Agent {
         let admin = Arc::new(admin);
         let ingest = Ingest::new(pipeline.clone(), clock, config.horizon(), bodies);
         let guard = Guard::new(config.listen, &config.allowed_hosts, token);
-        let routes = router(Arc::new(ingest), Arc::clone(&admin), guard);
+        let routes = Routes::new(Arc::new(ingest), Arc::clone(&admin), guard);
         let address_file = config.data_dir.join(ADDRESS_FILE);
         let opened = open_door(config, routes, &address_file).await;
         match opened {
@@ -283,7 +283,7 @@ async fn try_open(config: &Config, clock: Arc<dyn Clock>) -> Result<Pipeline, St
 
 async fn open_door(
     config: &Config,
-    routes: axum::Router,
+    routes: Routes,
     address_file: &Path,
 ) -> Result<Server, StartError> {
     let unix = match &config.unix_socket {

@@ -6,18 +6,16 @@
 //! there too. No reply carries CORS headers: pages are no clients of the agent, and preflights fail.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::body::drain;
 use super::reply::ApiError;
-use super::server::ThroughUnixSocket;
+use super::server::Door;
 use crate::config::Secret;
 
 /// Paths that a probe without a token may read: they tell nothing about events.
@@ -45,8 +43,16 @@ impl Guard {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
-        if request.extensions().get::<ThroughUnixSocket>().is_none() {
+    /// Lets a request pass that came in at `door`, or answers it.
+    pub(crate) async fn pass(&self, request: Request, door: Door) -> Result<Request, Response> {
+        match self.check(&request, door) {
+            Ok(()) => Ok(request),
+            Err(error) => Err(refuse(request, error).await),
+        }
+    }
+
+    fn check(&self, request: &Request, door: Door) -> Result<(), ApiError> {
+        if door == Door::Tcp {
             self.check_host(request)?;
         }
         self.check_origin(request.headers())?;
@@ -158,15 +164,8 @@ fn unauthorized(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
 }
 
-/// The guard as a layer around all routes.
-pub(crate) async fn check(
-    State(guard): State<Arc<Guard>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Err(error) = guard.check(&request) else {
-        return next.run(request).await;
-    };
+/// Answers a request that the guard refused.
+async fn refuse(request: Request, error: ApiError) -> Response {
     // Cut off while it sends, a client would see a broken connection instead of the reason.
     drain(request.into_body()).await;
     let mut response = error.into_response();

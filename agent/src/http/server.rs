@@ -4,21 +4,22 @@
 //! [`super::body`]) the time and bytes of its body. Beyond the number of connections, new ones wait in the system's
 //! listen queue, and whoever is served meanwhile is asked to make room.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::{Extension, Router};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -34,9 +35,20 @@ const READ_BYTES_MAX: usize = 128 * 1024;
 /// A wait after a failed accept: the usual cause is that the process is out of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Marks a request that came through the Unix socket, where the file system says who may speak.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ThroughUnixSocket;
+/// Where a request came in.
+#[derive(Clone, Copy, Eq, PartialEq, Debug)]
+pub(crate) enum Door {
+    /// Whoever reaches the address may knock.
+    Tcp,
+    /// The file system says who may speak.
+    UnixSocket,
+}
+
+/// Answers requests.
+pub(crate) trait Answer: Send + Sync + 'static {
+    /// Answers one that came in at `door`.
+    fn answer(&self, request: Request, door: Door) -> impl Future<Output = Response> + Send;
+}
 
 /// What clients may hold open.
 #[derive(Copy, Clone, Debug)]
@@ -57,11 +69,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Binds `listen` and begins to serve `router` there and on `unix`, within `limits` for both together.
+    /// Binds `listen` and begins to serve `routes` there and on `unix`, within `limits` for both together.
     pub(crate) async fn start(
         listen: SocketAddr,
         unix: Option<(UnixListener, SocketFile)>,
-        router: Router,
+        routes: impl Answer,
         limits: Limits,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
@@ -70,16 +82,17 @@ impl Server {
         let connections = Arc::new(Semaphore::new(
             limits.connections_max.min(Semaphore::MAX_PERMITS),
         ));
-        let router = router.layer(from_fn_with_state(Arc::clone(&connections), make_room));
         let (unix, socket_file) = unix.unzip();
         let doors = Doors {
             tcp: listener,
             unix,
-            unix_router: router.clone().layer(Extension(ThroughUnixSocket)),
-            router,
-            head_timeout: limits.head_timeout,
         };
-        let accepting = tokio::spawn(accept(doors, connections, stopped));
+        let house = Arc::new(House {
+            routes,
+            connections,
+            head_timeout: limits.head_timeout,
+        });
+        let accepting = tokio::spawn(accept(doors, house, stopped));
         Ok(Self {
             address,
             socket_file,
@@ -113,13 +126,30 @@ impl Server {
     }
 }
 
-/// Where connections come in, and what serves them.
+/// Where connections come in.
 struct Doors {
     tcp: TcpListener,
-    router: Router,
     unix: Option<UnixListener>,
-    unix_router: Router,
+}
+
+/// What serves them.
+struct House<A> {
+    routes: A,
+    connections: Arc<Semaphore>,
     head_timeout: Duration,
+}
+
+impl<A: Answer> House<A> {
+    async fn answer(&self, request: Request, door: Door) -> Response {
+        let mut response = self.routes.answer(request, door).await;
+        // While the house is full, whoever was served makes room for those who wait; kept connections would shut them out
+        // for good.
+        if self.connections.available_permits() == 0 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
+    }
 }
 
 enum Accepted {
@@ -129,25 +159,23 @@ enum Accepted {
 
 async fn accept(
     doors: Doors,
-    connections: Arc<Semaphore>,
+    house: Arc<House<impl Answer>>,
     mut stopped: oneshot::Receiver<()>,
 ) -> GracefulShutdown {
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             _ = &mut stopped => return graceful,
-            accepted = next_connection(&doors, &connections) => accepted,
+            accepted = next_connection(&doors, &house.connections) => accepted,
         };
         match accepted {
             Ok((Accepted::Tcp(stream), permit)) => {
-                let router = doors.router.clone();
-                let watcher = graceful.watcher();
-                tokio::spawn(serve(stream, router, doors.head_timeout, watcher, permit));
+                let (house, watcher) = (Arc::clone(&house), graceful.watcher());
+                tokio::spawn(serve(stream, Door::Tcp, house, watcher, permit));
             }
             Ok((Accepted::Unix(stream), permit)) => {
-                let router = doors.unix_router.clone();
-                let watcher = graceful.watcher();
-                tokio::spawn(serve(stream, router, doors.head_timeout, watcher, permit));
+                let (house, watcher) = (Arc::clone(&house), graceful.watcher());
+                tokio::spawn(serve(stream, Door::UnixSocket, house, watcher, permit));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -155,20 +183,6 @@ async fn accept(
             }
         }
     }
-}
-
-/// While the house is full, whoever was served makes room for those who wait; kept connections would shut them out for good.
-async fn make_room(
-    State(connections): State<Arc<Semaphore>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    if connections.available_permits() == 0 {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
-    }
-    response
 }
 
 async fn next_connection(
@@ -200,22 +214,25 @@ async fn next_connection(
     Ok((accepted, permit))
 }
 
-async fn serve<S>(
-    stream: S,
-    router: Router,
-    head_timeout: Duration,
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    door: Door,
+    house: Arc<House<impl Answer>>,
     watcher: Watcher,
     permit: OwnedSemaphorePermit,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     Budget::Connections.take_one();
+    let head_timeout = house.head_timeout;
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let house = Arc::clone(&house);
+        async move { Ok::<_, Infallible>(house.answer(request.map(Body::new), door).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(READ_BYTES_MAX)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         if error.is_timeout() {
             Budget::HeadTimeout.hit();
