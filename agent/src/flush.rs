@@ -6,6 +6,7 @@
 //! merging, and a day offline costs one row per key and minute instead of a frame every ten seconds.
 
 mod backoff;
+mod catalog;
 mod client;
 mod retry_after;
 mod schedule;

@@ -24,7 +24,6 @@ pub mod tls;
 mod admin;
 mod aggregate;
 mod bundle;
-mod catalog;
 mod dedup;
 mod descriptors;
 mod fail_point;

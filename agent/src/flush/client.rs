@@ -20,7 +20,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::retry_after::retry_after;
-use super::transport::Transport;
+use super::transport::{Transport, chain};
 use crate::budget::Budget;
 use crate::config::{NO_COLLECTOR, Secret};
 use crate::tls::TlsFiles;
@@ -325,16 +325,4 @@ fn quote(body: &[u8]) -> String {
         .filter(|c| !c.is_control())
         .take(QUOTE_CHARS_MAX)
         .collect()
-}
-
-/// An error with all its causes on one line: reqwest's own says only that sending failed.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -27,8 +27,8 @@ use submeter_common::time::{Clock, Timestamp};
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::catalog::{self, FollowError};
 use super::client::{CallError, CollectorClient};
-use crate::catalog::{self, FollowError};
 use crate::fail_point::fail_point;
 use crate::pipeline::{
     Delivered, Outbox, Pipeline, PipelineError, Rebase, SealReason, StoredFrame,

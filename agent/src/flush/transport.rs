@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::client::chain;
 use crate::tls::{Stamp, TlsFiles, client_builder};
 
 /// Time to reach the collector.
@@ -63,4 +62,16 @@ fn build(base: &str, timeout: Duration, files: &TlsFiles) -> Result<reqwest::Cli
         .timeout(timeout)
         .build()
         .map_err(|error| chain(&error))
+}
+
+/// An error with all its causes on one line: reqwest's own says only that sending failed.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

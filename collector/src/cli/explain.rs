@@ -4,10 +4,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::{Client, ClientArgs, print_json};
-use super::invoices::money;
 use super::say::say;
 use super::steps::steps;
-use super::table::{Table, cell};
+use super::table::{Table, cell, money};
 
 /// Examples of the command.
 pub(super) const EXAMPLES: &str = "\

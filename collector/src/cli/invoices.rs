@@ -9,8 +9,7 @@ use super::client::{Client, ClientArgs, print_json};
 use super::payments;
 use super::say::say;
 use super::steps::steps;
-use super::table::{Table, cell};
-use crate::money::{Currency, Money};
+use super::table::{Table, cell, money};
 
 /// Examples of the command.
 const LIST_EXAMPLES: &str = "\
@@ -286,15 +285,4 @@ fn derivation(number: usize, line: &Value) -> anyhow::Result<()> {
 
 fn period(line: &Value, edge: &str) -> String {
     cell(&line["service_period"][edge])
-}
-
-/// Minor units for people; as they came when the currency is not known here.
-pub(super) fn money(minor: &Value, currency: &Value) -> String {
-    let known = currency
-        .as_str()
-        .and_then(|code| Currency::parse(code).ok());
-    match (minor.as_i64(), known) {
-        (Some(minor), Some(currency)) => Money { minor, currency }.to_string(),
-        _ => cell(minor),
-    }
 }

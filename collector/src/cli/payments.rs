@@ -5,9 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{ClientArgs, print_json};
-use super::invoices::money;
 use super::say::say;
-use super::table::{Table, cell};
+use super::table::{Table, cell, money};
 
 /// Examples of the command.
 const LIST_EXAMPLES: &str = "\

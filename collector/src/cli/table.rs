@@ -6,6 +6,8 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement};
 use serde_json::Value;
 
+use crate::money::{Currency, Money};
+
 /// A table with a head.
 pub(super) struct Table(comfy_table::Table);
 
@@ -49,5 +51,16 @@ pub(super) fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
+    }
+}
+
+/// Minor units for people; as they came when the currency is not known here.
+pub(super) fn money(minor: &Value, currency: &Value) -> String {
+    let known = currency
+        .as_str()
+        .and_then(|code| Currency::parse(code).ok());
+    match (minor.as_i64(), known) {
+        (Some(minor), Some(currency)) => Money { minor, currency }.to_string(),
+        _ => cell(minor),
     }
 }

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::client::{ClientArgs, print_json};
 use super::super::say::say;
-use super::super::table::cell;
-use super::money;
+use super::super::table::{cell, money};
 
 /// Examples of the command.
 pub(super) const PAY_EXAMPLES: &str = "\

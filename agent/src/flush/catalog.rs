@@ -5,12 +5,12 @@
 
 use submeter_common::protocol::Catalog;
 
+use super::client::{CallError, CollectorClient};
 use crate::fail_point::fail_point;
-use crate::flush::{CallError, CollectorClient};
 use crate::pipeline::{Pipeline, PipelineError};
 
 /// Hands a catalog to the pipeline, unless it is the one in force; true when it is new.
-pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<bool, PipelineError> {
+pub(super) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<bool, PipelineError> {
     let version = catalog.version;
     let in_force = pipeline.catalog();
     let before = in_force.version;
@@ -39,7 +39,7 @@ pub(crate) async fn adopt(pipeline: &Pipeline, catalog: Catalog) -> Result<bool,
 }
 
 /// Reads the catalog when the collector's `version` is not the one in force; true when a new one is.
-pub(crate) async fn follow(
+pub(super) async fn follow(
     client: &CollectorClient,
     pipeline: &Pipeline,
     version: u64,
@@ -55,7 +55,7 @@ pub(crate) async fn follow(
 
 /// Why a catalog was not brought up to date.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FollowError {
+pub(super) enum FollowError {
     /// The collector did not answer; the next flush reply brings another chance.
     #[error(transparent)]
     Call(CallError),
