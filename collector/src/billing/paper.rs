@@ -119,7 +119,7 @@ fn rows(line: &InvoiceLine, currency: Currency) -> Vec<Row> {
     }
     if let Some(derivation) = &line.derivation {
         for tier in derivation.parts.iter().flat_map(|part| &part.tiers) {
-            rows.push(tier_row(tier, currency));
+            rows.push(tier_row(tier, unit, currency));
         }
         let bounds = [
             ("minimum", &derivation.minimum),
@@ -142,14 +142,14 @@ fn rows(line: &InvoiceLine, currency: Currency) -> Vec<Row> {
     rows
 }
 
-fn tier_row(tier: &TierStep, currency: Currency) -> Row {
+fn tier_row(tier: &TierStep, unit: &str, currency: Currency) -> Row {
     let over = &tier.over;
     let text = match &tier.up_to {
         Some(up_to) => format!("tier {}: over {over} to {up_to}", tier.tier),
         None => format!("tier {}: over {over}", tier.tier),
     };
     Row {
-        quantity: tier.quantity.to_string(),
+        quantity: counted(&tier.quantity, unit),
         unit_price: major(&tier.unit_price, currency),
         amount: exact(&tier.amount_exact, currency),
         ..detail(&text)
