@@ -13,7 +13,7 @@ pub use crate::{
     credits::{CreditAttachment, CreditEntitlement},
     id::{EntitlementId, ProductId},
 };
-pub(crate) use check::money_price as check_money_price;
+pub(crate) use check::{money_price as check_money_price, unit_price as check_unit_price};
 pub use price::{Frequency, Interval, MeterPrice, MeterPricing, Price, UsageBasedPrice};
 pub use product::{NewProduct, Product, ProductUpdate};
 

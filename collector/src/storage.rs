@@ -75,6 +75,14 @@ pub enum StorageError {
     Refused(String),
 }
 
+impl StorageError {
+    /// Whether the engine as a whole cannot serve now. Else it is about the record that was asked for, and work on others goes on.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::DiskFull(_))
+    }
+}
+
 /// Whether a document was written over the one its author had read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

@@ -108,15 +108,15 @@ impl TestClock {
         })
     }
 
-    /// Returns the clock one step further: at what falls due next, or at its target when nothing does before; none when it is
-    /// not on its way.
+    /// Returns the clock one step further, for when all is done where it stands: at what falls due next, or at its target when
+    /// nothing does before, and on its way no more when it stood there; none when it is not on its way.
     #[must_use]
     pub fn stepped(&self, next_due: Option<Timestamp>) -> Option<Self> {
         let target = self.target?;
-        let due = next_due.filter(|due| *due < target);
+        let is_there = self.now >= target;
         Some(Self {
-            now: due.unwrap_or(target),
-            target: due.and(Some(target)),
+            now: next_due.map_or(target, |due| due.min(target)),
+            target: Some(target).filter(|_| !is_there),
             ..self.clone()
         })
     }
@@ -264,7 +264,14 @@ mod tests {
         let stopped = going.stepped(Some(due)).unwrap();
         assert_eq!((stopped.now, stopped.target), (due, Some(target)));
         for next in [None, Some(target), Some(at("2025-04-01T00:00:00Z"))] {
-            let arrived = stopped.stepped(next).unwrap();
+            let there = stopped.stepped(next).unwrap();
+            assert_eq!(
+                (there.now, there.target),
+                (target, Some(target)),
+                "{next:?}"
+            );
+            // What falls due at the target is done before anybody is told that the clock has arrived.
+            let arrived = there.stepped(None).unwrap();
             assert_eq!((arrived.now, arrived.target), (target, None), "{next:?}");
             assert_eq!(arrived.stepped(None), None);
         }

@@ -122,6 +122,12 @@ impl ApiError {
         }
     }
 
+    /// Says which field it is about; the message names it already.
+    pub fn about(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
     /// 409 `CONCURRENT_CHANGE`: somebody else changed the same thing meanwhile; the same request may succeed again.
     pub fn concurrent_change(noun: &str, id: &str) -> Self {
         let message = format!(
@@ -312,7 +318,10 @@ impl From<subscription::change::ChangeError> for ApiError {
             }
             Refused::Ended => "SUBSCRIPTION_ENDED",
             Refused::Cancelled(_) => "SUBSCRIPTION_CANCELLED",
-            Refused::Pending { .. } => "PLAN_CHANGE_PENDING",
+            Refused::Pending { .. } => {
+                return ApiError::conflict("PLAN_CHANGE_PENDING", error.to_string())
+                    .about("cancel_scheduled_change_plan");
+            }
             Refused::NothingToTakeBack(_) => "NOTHING_TO_TAKE_BACK",
             Refused::TooManyPlans => "TOO_MANY_PLAN_CHANGES",
         };

@@ -8,6 +8,7 @@ mod request;
 
 use super::error::ApiError;
 use super::field::Exact;
+use crate::catalog;
 use crate::rating::Tariff;
 
 pub(super) use reply::PricingReply;
@@ -22,7 +23,15 @@ pub(super) fn tariff(
     match (price_per_unit, pricing) {
         (None, None) => Ok(None),
         (Some(price), None) => Ok(Some(Tariff::per_unit(price.into()))),
-        (None, Some(pricing)) => pricing.into_domain(&format!("{path}.pricing")).map(Some),
+        (None, Some(pricing)) => {
+            let path = format!("{path}.pricing");
+            let tariff = pricing.into_domain(&path)?;
+            // Once read, it is the same price as in the other form, and would be refused by that form's path.
+            if let Some(price) = tariff.plain_unit_price() {
+                catalog::check_unit_price(&format!("{path}.price_per_unit"), price)?;
+            }
+            Ok(Some(tariff))
+        }
         (Some(_), Some(_)) => Err(ApiError::field(
             format!("{path}.pricing"),
             "expected either price_per_unit or pricing, not both",

@@ -96,7 +96,11 @@ pub(super) async fn create(
             meter_id,
             subscription_id,
         } => {
-            return Err(meter_in_use(&meter_id, &subscription_id));
+            return Err(meter_in_use(
+                Some("product_id"),
+                &meter_id,
+                &subscription_id,
+            ));
         }
         CreateOutcome::Conflict => {
             return Err(ApiError::concurrent_change(
@@ -209,12 +213,14 @@ async fn details_of(
     ))
 }
 
-/// Writes a change over what was read, with its message.
+/// Writes a change over what was read, with its message. `field` is where the request says what may bill meters of another
+/// subscription.
 async fn write(
     state: &ApiState,
     before: &Subscription,
     after: &Subscription,
     message: NewMessage,
+    field: Option<&str>,
 ) -> Result<(), ApiError> {
     let id = before.subscription_id.as_str();
     match state
@@ -227,17 +233,26 @@ async fn write(
         SubscriptionOutcome::MeterInUse {
             meter_id,
             subscription_id,
-        } => Err(meter_in_use(&meter_id, &subscription_id)),
+        } => Err(meter_in_use(field, &meter_id, &subscription_id)),
     }
 }
 
 /// 409: two subscriptions of a customer would bill the same usage.
-fn meter_in_use(meter_id: &MeterId, subscription_id: &SubscriptionId) -> ApiError {
+fn meter_in_use(
+    field: Option<&str>,
+    meter_id: &MeterId,
+    subscription_id: &SubscriptionId,
+) -> ApiError {
+    let told = field.map_or_else(String::new, |field| format!("{field}: "));
     let message = format!(
-        "the customer's subscription {subscription_id} bills the meter {meter_id} in the same time: \
+        "{told}the customer's subscription {subscription_id} bills the meter {meter_id} in the same time: \
          no usage is billed twice"
     );
-    ApiError::conflict("METER_ALREADY_SUBSCRIBED", message)
+    let conflict = ApiError::conflict("METER_ALREADY_SUBSCRIBED", message);
+    match field {
+        Some(field) => conflict.about(field),
+        None => conflict,
+    }
 }
 
 /// Finds a subscription or answers 404.

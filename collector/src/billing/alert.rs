@@ -66,7 +66,7 @@ pub(super) async fn look_before_close<S: Storage + ?Sized>(
         };
         match look(storage, &touch, now).await {
             Ok(()) => {}
-            Err(BillingError::Storage(error)) => return Err(error),
+            Err(BillingError::Storage(error)) if error.is_outage() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, %customer, "it cannot be seen whether usage has reached a threshold");
             }

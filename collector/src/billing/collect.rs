@@ -307,9 +307,7 @@ impl CollectionReport {
                     self.unanswered.get_or_insert(detail);
                 }
             }
-            Err(error @ (StorageError::Unavailable(_) | StorageError::DiskFull(_))) => {
-                return Err(error);
-            }
+            Err(error) if error.is_outage() => return Err(error),
             Err(error) => self.failed.push((invoice, error)),
         }
         Ok(())

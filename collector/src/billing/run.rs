@@ -127,7 +127,10 @@ impl<S: Storage + ?Sized> Run<'_, S> {
             let is_mine = lease.keep().await?;
             computing = match is_mine {
                 true => self.begin(&customers).await?,
-                false => None,
+                false => {
+                    self.report.leased_elsewhere = true;
+                    None
+                }
             };
             self.settle(computed).await?;
             // What was settled may have made more due.
@@ -193,7 +196,7 @@ impl<S: Storage + ?Sized> Run<'_, S> {
                     self.due.closed(subscription);
                 }
                 // Somebody else settled this period, or moved the customer's credits meanwhile: the next run reads anew.
-                Ok(SettleOutcome::Stale) => {}
+                Ok(SettleOutcome::Stale) => self.report.stale_count += 1,
                 Err(error) => self.block_as_read(&subscription, error).await?,
             }
         }
@@ -219,12 +222,10 @@ impl<S: Storage + ?Sized> Run<'_, S> {
         subscription: Subscription,
         error: BillingError,
     ) -> Result<(), StorageError> {
-        if let BillingError::Storage(
-            error @ (StorageError::Unavailable(_) | StorageError::DiskFull(_)),
-        ) = error
-        {
-            return Err(error);
-        }
+        let error = match error {
+            BillingError::Storage(error) if error.is_outage() => return Err(error),
+            error => error,
+        };
         let draft = BlockedDraft::new(&subscription, &error, self.present.now);
         self.storage.block_draft(draft).await?;
         self.report.failed(subscription.subscription_id, error);

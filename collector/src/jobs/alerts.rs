@@ -72,8 +72,10 @@ pub(super) async fn look_now<S: Storage + ?Sized>(
         };
         after = Some(last.customer_id.clone());
         for touch in touches {
-            if let Err(BillingError::Storage(error)) = look(storage, clock, &touch).await {
-                return Err(error);
+            match look(storage, clock, &touch).await {
+                Err(BillingError::Storage(error)) if error.is_outage() => return Err(error),
+                // The lookout says so.
+                Ok(()) | Err(_) => {}
             }
         }
     }
@@ -152,7 +154,7 @@ impl Lookout {
                 metrics::counter!(metric::LOOKS).increment(1);
                 Ok(())
             }
-            Err(BillingError::Storage(error)) => Err(error),
+            Err(BillingError::Storage(error)) if error.is_outage() => Err(error),
             Err(error) => {
                 if !self.failed.contains_key(customer) {
                     tracing::error!(%error, %customer, "it cannot be seen whether usage or credits have reached a threshold");

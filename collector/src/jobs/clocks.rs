@@ -35,8 +35,8 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
         Ok(())
     }
 
-    /// Does what is due where the clock stands, and steps on, until it has arrived or something has to wait, for agents or for
-    /// the answer of a gateway: then time waits, too.
+    /// Does what is due where the clock stands, and steps on, until it has arrived or something has to wait, for agents, for
+    /// the answer of a gateway, or because a request came between: then time waits, too.
     async fn go_on(&self, mut clock: TestClock) -> Result<(), StorageError> {
         loop {
             self.clock.follow(&clock);
@@ -86,6 +86,7 @@ impl<S: Storage + ?Sized> Clockwork<'_, S> {
             &mut told.unwrap_or_else(PoisonError::into_inner),
         );
         Ok(closed.waiting_count > 0
+            || closed.stale_count > 0
             || closed.leased_elsewhere
             || collected.unanswered.is_some()
             || collected.leased_elsewhere)

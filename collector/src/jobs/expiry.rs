@@ -56,7 +56,7 @@ async fn end<S: Storage + ?Sized>(
     for _ in 0..DECISIONS_MAX {
         let holdings = match billing::holdings(storage, customer, entitlement, present.now).await {
             Ok(holdings) => holdings,
-            Err(BillingError::Storage(error)) => return Err(error),
+            Err(BillingError::Storage(error)) if error.is_outage() => return Err(error),
             Err(error) => {
                 // The billing run says so, loudly and once.
                 tracing::debug!(%error, grant = %grant.grant_id, "a grant stays until its period can be billed");

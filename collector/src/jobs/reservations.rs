@@ -61,7 +61,7 @@ async fn end<S: Storage + ?Sized>(
         };
         let holdings = match billing::holdings(storage, customer, entitlement, present.now).await {
             Ok(holdings) => holdings,
-            Err(billing::BillingError::Storage(error)) => return Err(error),
+            Err(billing::BillingError::Storage(error)) if error.is_outage() => return Err(error),
             Err(error) => {
                 // The billing run says so, loudly and once.
                 tracing::debug!(%error, reservation = %stored.reservation_id, "a reservation stays until its period can be billed");

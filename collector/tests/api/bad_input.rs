@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use crate::running::{Running, product};
 
+/// A minute in which a subscription may begin.
+const NOW_MINUTE: &str = "2026-03-10T12:00:00Z";
+
 /// One bad request and what it must be answered with.
 struct Case {
     path: &'static str,
@@ -329,7 +332,10 @@ async fn bad_products_are_refused() {
             case(p, with(&good, "/price/type", json!("recurring_price")), 422, "UNSUPPORTED_FIELD", "price.type"),
             case(p, with(&good, "/price/type", json!("barter")), 422, "INVALID_FIELD", "price.type"),
             case(p, with(&good, "/price/currency", json!("usd")), 422, "INVALID_FIELD", "price.currency"),
+            case(p, with(&good, "/price/currency", json!("XXQ")), 422, "INVALID_FIELD", "price.currency"),
+            case(p, with(&good, "/price/currency", json!("XAU")), 422, "INVALID_FIELD", "price.currency"),
             case(p, with(&good, "/price/fixed_price", json!(-1)), 422, "INVALID_FIELD", "price.fixed_price"),
+            case(p, with(&good, "/price/fixed_price", json!(9_223_372_036_854_775_808_u64)), 422, "INVALID_FIELD", "price.fixed_price"),
             case(p, with(&good, "/price/fixed_price", json!(0.5)), 422, "INVALID_FIELD", "price.fixed_price"),
             case(p, without(&good, "/price/fixed_price"), 422, "MISSING_FIELD", "price.fixed_price"),
             case(p, with(&good, "/price/payment_frequency_interval", json!("Hour")), 422, "INVALID_FIELD", "price.payment_frequency_interval"),
@@ -365,6 +371,18 @@ async fn bad_products_are_refused() {
             case(p, meters(pricing(json!({"model": "flat", "fixed_price": 1, "groups": {"by": ["region"], "prices": []}}))), 422, "INVALID_FIELD", "price.meters[0].pricing.groups.by[0]"),
             case(p, meters(pricing(json!({"model": "flat", "fixed_price": 9_223_372_036_854_775_808_u64}))), 422, "INVALID_FIELD", "price.meters[0].pricing.fixed_price"),
             case(p, meters(json!([{"meter_id": calls, "price_per_unit": "1", "pricing": {"model": "flat", "fixed_price": 1}}])), 422, "INVALID_FIELD", "price.meters[0].pricing"),
+            // Tiers follow each other, each above the one before it: there is no way to say a gap, and an overlap is refused.
+            case(p, meters(pricing(json!({"model": "graduated", "tiers": [{"up_to": 5, "price_per_unit": 1}, {"up_to": 3, "price_per_unit": 1}, {"price_per_unit": 1}]}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers[1].up_to"),
+            case(p, meters(pricing(json!({"model": "graduated", "tiers": [{"price_per_unit": 1}, {"up_to": 3, "price_per_unit": 1}]}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers[0].up_to"),
+            case(p, meters(pricing(json!({"model": "graduated", "tiers": [{"from": 2, "up_to": 3, "price_per_unit": 1}, {"price_per_unit": 1}]}))), 422, "UNKNOWN_FIELD", "price.meters[0].pricing.tiers[0].from"),
+            case(p, meters(pricing(json!({"model": "volume", "tiers": [{"up_to": -3, "price_per_unit": 1}, {"price_per_unit": 1}]}))), 422, "INVALID_FIELD", "price.meters[0].pricing.tiers[0].up_to"),
+            // A price is refused where it was sent, also where the two forms mean the same.
+            case(p, meters(pricing(json!({"model": "per_unit", "price_per_unit": "0"}))), 422, "INVALID_FIELD", "price.meters[0].pricing.price_per_unit"),
+            case(p, meters(pricing(json!({"model": "per_unit", "price_per_unit": "100000"}))), 422, "INVALID_FIELD", "price.meters[0].pricing.price_per_unit"),
+            case(p, meters(pricing(json!({"model": "per_unit", "price_per_unit": "0.1234567890123", "minimum": 1}))), 422, "INVALID_FIELD", "price.meters[0].pricing.price_per_unit"),
+            case(p, meters(pricing(json!({"model": "package", "package_size": 10, "price_per_package": "-1"}))), 422, "INVALID_FIELD", "price.meters[0].pricing.price_per_package"),
+            case(p, meters(pricing(json!({"model": "percentage", "percent": "-1"}))), 422, "INVALID_FIELD", "price.meters[0].pricing.percent"),
+            case(p, meters(pricing(json!({"model": "flat", "fixed_price": 0}))), 422, "INVALID_FIELD", "price.meters[0].pricing"),
             // Meters and credits that are not there, or twice.
             case(p, meters(json!([{"meter_id": "mtr_none", "price_per_unit": "1"}])), 400, "MISSING_METER_IDS", "price.meters[0].meter_id"),
             case(p, meters(json!([{"meter_id": images, "price_per_unit": "1"}, {"meter_id": images, "price_per_unit": "2"}])), 400, "DUPLICATE_METER_IDS_IN_REQUEST", "price.meters[1].meter_id"),
@@ -717,12 +735,99 @@ async fn bad_subscriptions_are_refused() {
     );
     api.post(s, with(&harmless, "/discount_code", Value::Null))
         .await;
+    let clash = || {
+        case(
+            s,
+            good.clone(),
+            409,
+            "METER_ALREADY_SUBSCRIBED",
+            "product_id",
+        )
+    };
+    check(&running, vec![clash()]).await;
     let reply = api.call(Method::POST, s, &good).await;
-    assert_eq!(
-        (reply.status, reply.code()),
-        (StatusCode::CONFLICT, "METER_ALREADY_SUBSCRIBED")
-    );
     assert_eq!(reply.should_retry.as_deref(), Some("false"));
+    assert_eq!(api.fetch(s).await["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_of_plan_to_a_meter_that_another_subscription_bills_is_refused() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let calls = api.counter("calls").await;
+    let images = api.counter("images").await;
+    let of_calls = api.product(&[(&calls, "1", 0)]).await;
+    let of_images = api.product(&[(&images, "1", 0)]).await;
+    api.customer("ada").await;
+    let changing = api.subscribe("ada", &of_calls, NOW_MINUTE).await;
+    api.subscribe("ada", &of_images, NOW_MINUTE).await;
+    let path = format!("/subscriptions/{changing}");
+    let change = json!({"product_id": of_images, "quantity": 1, "proration_billing_mode": "full_immediately"});
+    let later = with(&change, "/effective_at", json!("next_billing_date"));
+    for body in [change, later] {
+        let refused = api
+            .call(Method::POST, &format!("{path}/change-plan"), &body)
+            .await;
+        assert_eq!(
+            (
+                refused.status,
+                refused.code(),
+                refused.body["field"].as_str()
+            ),
+            (
+                StatusCode::CONFLICT,
+                "METER_ALREADY_SUBSCRIBED",
+                Some("product_id")
+            )
+        );
+    }
+    let shown = api.fetch(&path).await;
+    assert_eq!(
+        (&shown["product_id"], &shown["scheduled_change"]),
+        (&json!(of_calls), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn what_an_amount_cannot_hold_is_refused_before_anything_is_stored() {
+    let running = Running::start().await;
+    let api = &running.api;
+    let plan = api
+        .create("/products", product(i64::MAX, json!([])), "product_id")
+        .await;
+    api.customer("ada").await;
+    let wallet = "/customers/ada/wallets/ledger-entries";
+    let fund = |amount: u64, currency: &str| json!({"amount": amount, "currency": currency, "entry_type": "credit"});
+    let all = i64::MAX.unsigned_abs();
+    api.post(wallet, fund(all, "USD")).await;
+    let order = json!({
+        "billing": {"country": "US"}, "customer": {"customer_id": "ada"}, "product_id": plan, "quantity": 2,
+    });
+    check(
+        &running,
+        vec![
+            case(
+                "/subscriptions",
+                order.clone(),
+                422,
+                "INVALID_FIELD",
+                "quantity",
+            ),
+            case(wallet, fund(1, "USD"), 400, "AMOUNT_TOO_LARGE", "amount"),
+            case(wallet, fund(all + 1, "EUR"), 422, "INVALID_FIELD", "amount"),
+            case(wallet, fund(1, "XXQ"), 422, "INVALID_FIELD", "currency"),
+        ],
+    )
+    .await;
+    assert_eq!(
+        api.fetch("/subscriptions").await["items"],
+        json!([]),
+        "nothing was stored"
+    );
+    let wallets = api.fetch("/customers/ada/wallets").await;
+    let held: Vec<&Value> = wallets["items"].as_array().unwrap().iter().collect();
+    assert_eq!(held.len(), 1, "{wallets}");
+    assert_eq!(held[0]["balance"], i64::MAX);
 }
 
 #[tokio::test]

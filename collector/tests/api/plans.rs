@@ -80,7 +80,7 @@ async fn a_change_is_previewed_made_shown_and_taken_back() {
     let pending = (
         StatusCode::CONFLICT,
         "PLAN_CHANGE_PENDING".to_owned(),
-        String::new(),
+        "cancel_scheduled_change_plan".to_owned(),
     );
     assert_eq!(refused(api, Method::POST, &path, &keep).await, pending);
     assert_eq!(
@@ -191,8 +191,11 @@ async fn a_cancellation_is_previewed_made_and_taken_back_until_it_comes() {
     );
     // The meter is free again from the next minute on.
     let again = subscription("ada", &large, "2026-03-10T12:00:00Z");
-    let (_, code, _) = refused(api, Method::POST, "/subscriptions", &again).await;
-    assert_eq!(code, "METER_ALREADY_SUBSCRIBED");
+    let (_, code, field) = refused(api, Method::POST, "/subscriptions", &again).await;
+    assert_eq!(
+        (code.as_str(), field.as_str()),
+        ("METER_ALREADY_SUBSCRIBED", "product_id")
+    );
     running
         .clock
         .set(crate::running::time("2026-03-10T12:01:00Z"));

@@ -129,7 +129,7 @@ pub(in super::super) async fn change(
     let after = request.apply(&before, &catalog, now)?;
     let plan = changed(&after)?;
     let message = messages::plan_changed(&after, plan, now);
-    write(&state, &before, &after, message).await?;
+    write(&state, &before, &after, message, Some("product_id")).await?;
     state.audit(&key, "subscription.plan_changed", &id).await?;
     Ok(Json(ChangePlanReply {
         client_secret: None,
@@ -171,7 +171,8 @@ pub(in super::super) async fn take_back(
     let before = find(&state, &id).await?;
     let now = state.now_under(before.test_clock.as_ref()).await?;
     let after = drop_scheduled(&before, now)?;
-    write(&state, &before, &after, messages::updated(&after, now)).await?;
+    let message = messages::updated(&after, now);
+    write(&state, &before, &after, message, None).await?;
     state
         .audit(&key, "subscription.plan_change_taken_back", &id)
         .await?;

@@ -193,7 +193,9 @@ pub(in super::super) async fn update(
             ),
             None => (messages::updated(&after, now), "subscription.updated"),
         };
-        write(&state, &before, &after, message).await?;
+        // Only what goes on after all bills more than before.
+        let field = Some("cancel_at_next_billing_date");
+        write(&state, &before, &after, message, field).await?;
         state.audit(&key, action, &id).await?;
     }
     let customer = customer_of(&state, &after).await?;

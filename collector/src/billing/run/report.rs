@@ -24,6 +24,8 @@ pub struct RunReport {
     pub waiting: Vec<Waiting>,
     /// Periods that could not be billed.
     pub failed_count: u64,
+    /// Periods that stayed open because something else changed what they were computed from: the next run computes them anew.
+    pub stale_count: u64,
     /// Whether another runner was at it, so that this one left it alone.
     pub leased_elsewhere: bool,
     /// The first of those that failed, with the reason.

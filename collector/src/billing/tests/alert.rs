@@ -150,6 +150,18 @@ async fn a_period_is_not_closed_with_a_mark_that_was_reached_in_time_and_not_tol
 }
 
 #[tokio::test]
+async fn a_period_is_closed_although_it_cannot_be_read_what_was_told_of_it() {
+    let mut world = world().await;
+    watch(&world, quantity("calls", 1000)).await;
+    world
+        .deliver("2025-02-01", &[("calls", "2025-01-31", "1000")])
+        .await;
+    world.store().damage_told(&customer(), b"{");
+    assert!(look(&world).await.is_err());
+    assert_eq!(world.run_at("2025-02-01").await.closed, 1);
+}
+
+#[tokio::test]
 async fn a_period_that_has_ended_and_waits_is_watched_beside_the_one_that_runs() {
     let mut world = world().await;
     let slow = world.agent().await;

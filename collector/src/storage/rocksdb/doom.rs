@@ -119,6 +119,12 @@ impl RocksStore {
         self.put(&Key::of_document(Kind::Books, customer.as_str()), bytes);
     }
 
+    /// Lets what a customer was told be these bytes.
+    pub(crate) fn damage_told(&self, customer: &CustomerId, bytes: &[u8]) {
+        let key = Key::of_document(Kind::Told, customer.as_str());
+        self.put(&key, Some(bytes));
+    }
+
     /// Writes another grant over the stored one.
     pub(crate) fn damage_grant(&self, grant: &Grant) {
         let key = Key::of_document(Kind::Grant, grant.grant_id.as_str());
