@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use submeter_tests::interrupt::unless_stopped;
 use submeter_tests::load::{self, Plan};
 
 /// How fast and small the agent is, beside Redis and PostgreSQL.
@@ -40,13 +41,13 @@ async fn main() -> Result<()> {
         let only = arguments.only.as_ref();
         only.map_or(arguments.batches.is_empty(), |parts| parts.contains(&part))
     };
-    load::run(&Plan {
+    let plan = Plan {
         peers: wanted(Part::Peers),
         curves: wanted(Part::Curves),
         restart: wanted(Part::Restart),
         size: wanted(Part::Size),
         measured: Duration::from_secs(arguments.seconds),
         batches: arguments.batches,
-    })
-    .await
+    };
+    unless_stopped(load::run(&plan)).await
 }
