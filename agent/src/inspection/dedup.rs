@@ -30,9 +30,9 @@ pub(crate) struct DedupReply {
 /// Ids that arrived in one stretch of time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunItem {
-    /// Its number; none while it is in memory.
+    /// Its number; none of the newest ids, which the journal alone has on disk.
     pub(crate) run: Option<u32>,
-    /// How often its ids were merged; none while they are in memory.
+    /// How often its ids were merged; none as for the number.
     pub(crate) level: Option<u8>,
     /// While it is being merged from others, they count its ids, too.
     pub(crate) ids: u64,

@@ -29,7 +29,8 @@ fn walk(store: &Store, oldest: Timestamp, check: &mut Check) -> Result<(), Store
     let mut runs = Vec::new();
     let runs_cursor = store.runs_cursor()?;
     // The next start takes these from the journal.
-    let mut ids = store.events_from(runs_cursor + 1)?;
+    let young = store.events_from(runs_cursor + 1)?;
+    let mut ids = 0;
     for run in store.runs()? {
         let known = store.load_run(&run, 0..run.slices_done)?;
         ids += check_run(store, &run, &known, check)?;
@@ -37,7 +38,7 @@ fn walk(store: &Store, oldest: Timestamp, check: &mut Check) -> Result<(), Store
     }
     let retained = check_retained(store, oldest, runs_cursor, &runs, check)?;
     check.checked = format!(
-        "{ids} ids in {} runs; {retained} retained events are among them",
+        "{ids} ids in {} runs, those of {retained} retained events among them; {young} in the journal alone",
         runs.len()
     );
     Ok(())

@@ -15,7 +15,8 @@ Examples:
   submeter-agent inspect dedup
   submeter-agent inspect dedup --event-id evt-42
 
-An id is remembered for `dedup_retention` after it came; a repetition within that time does not count again. Exit codes: 0
+An id is remembered for `dedup_retention` after it came; a repetition within that time does not count again. Ids are kept in
+runs on disk; the newest, shown in the last row without a number, are in memory, and on disk in the journal alone. Exit codes: 0
 shown, 1 nobody answers or the directory cannot be read, 64 a setting is wrong, 66 the id is not remembered.";
 
 #[derive(Debug, Args)]
@@ -59,7 +60,7 @@ impl Dedup {
                 run.run
                     .map_or_else(|| "open".to_owned(), |run| run.to_string()),
                 match run.level {
-                    None => "memory".to_owned(),
+                    None => "journal".to_owned(),
                     Some(level) if run.merged_from.is_empty() => level.to_string(),
                     Some(level) => format!("{level}, being merged"),
                 },
