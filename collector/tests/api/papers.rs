@@ -36,7 +36,7 @@ async fn an_invoice_is_a_page_and_a_pdf_with_every_number_in_full() {
     for expected in [
         "Invoice INV-2026-000002",
         "<td class=\"n\">0.0005</td><td class=\"n\">15.00 USD</td>",
-        "free of charge</td><td></td><td class=\"n\">10 calls</td><td class=\"n\">free</td><td class=\"n\">0.00 USD</td>",
+        "<td colspan=\"2\">free of charge</td><td class=\"n\">10 calls</td><td class=\"n\">free</td><td class=\"n\">0.00 USD</td>",
         "&lt;b&gt;calls&lt;/b&gt;",
         "<td colspan=\"4\">Amount due</td><td class=\"n\">64.00 USD</td>",
     ] {
